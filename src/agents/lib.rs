@@ -1,0 +1,1 @@
+//! Roster, providers, wrappers, instructions, agent configuration, container environment.

@@ -1,0 +1,12 @@
+//! Foundations every other room stands on: faults, secrets, identifiers, text, files, locks, processes, users.
+//!
+//! Invariants: nothing here knows what a container, a vault or an agent is, and nothing here prints.
+
+pub mod fault;
+pub mod file;
+pub mod ident;
+pub mod lock;
+pub mod process;
+pub mod secret;
+pub mod text;
+pub mod user;

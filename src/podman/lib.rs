@@ -1,0 +1,1 @@
+//! Podman as a program: argv model, output parsing, runtimes.

@@ -1,0 +1,30 @@
+//! The extension module `terok_native._lib`: thin bindings, one file per room.
+//!
+//! Invariants: plain data crosses as dicts, lists and texts; a blocking call releases the GIL; every failure leaves
+//! through `errors::to_py`, so that callers see the exception classes of the shims.
+
+use pyo3::prelude::*;
+
+mod agents;
+mod base;
+mod broker;
+mod convert;
+mod errors;
+mod images;
+mod podman;
+mod sandbox;
+mod supervisor;
+mod vault;
+
+#[pymodule]
+fn _lib(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    base::register(m)?;
+    podman::register(m)?;
+    vault::register(m)?;
+    broker::register(m)?;
+    supervisor::register(m)?;
+    sandbox::register(m)?;
+    images::register(m)?;
+    agents::register(m)
+}

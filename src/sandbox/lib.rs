@@ -1,0 +1,1 @@
+//! Launch facade: argv, wiring, ports, set-up.

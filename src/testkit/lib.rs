@@ -1,0 +1,1 @@
+//! Test support: fixtures, fake programs; dev-dependency only.

@@ -1,0 +1,323 @@
+//! The sidecar: one JSON file per container that tells its supervisor what to serve and where.
+//!
+//! The launcher writes it 0600 before podman starts; the OCI hook and the supervisor read it. Unknown keys are ignored,
+//! so that newer launchers may add some; anything else that is off makes the sidecar unusable as a whole.
+
+use std::path::PathBuf;
+
+use base::fault::{Fault, Kind};
+use base::ident::check_segment;
+use serde_json::{Map, Value};
+
+/// Annotation whose value is the absolute path of the sidecar; its presence starts the supervisor.
+pub const ANNOTATION: &str = "terok.sandbox.sidecar";
+/// Name of the directory that holds sidecars, below the state root.
+pub const DIRECTORY: &str = "sidecar";
+/// Largest sidecar we read, in bytes.
+pub const SIZE_LIMIT: u64 = 64 * 1024;
+
+/// How the container reaches its services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IpcMode {
+    /// Unix sockets in the runtime directory, mounted at `/run/terok`.
+    #[default]
+    Socket,
+    /// TCP ports on the host's loopback.
+    Tcp,
+}
+
+impl IpcMode {
+    /// The word used in files and configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// A validated sidecar.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sidecar {
+    /// Container name; one plain path component.
+    pub container_name: String,
+    /// Transport of all services.
+    pub ipc_mode: IpcMode,
+    /// Absolute path of the vault database.
+    pub db_path: PathBuf,
+    /// Absolute runtime directory of the launcher.
+    pub runtime_dir: PathBuf,
+    /// Credential scope of a standalone launch.
+    pub scope_id: String,
+    /// Project that the container belongs to; empty when standalone.
+    pub project_id: String,
+    /// Task that the container belongs to; empty when standalone.
+    pub task_id: String,
+    /// Port of the credential broker (TCP mode).
+    pub tcp_port: Option<u16>,
+    /// Port of the SSH signer (TCP mode).
+    pub ssh_signer_port: Option<u16>,
+    /// Port of the git gate (TCP mode with a gate).
+    pub gate_port: Option<u16>,
+    /// Directory of the bare mirrors, when the container has a gate.
+    pub gate_base_path: Option<PathBuf>,
+    /// Secret that the container presents to the gate.
+    pub gate_token: Option<String>,
+    /// File with the task's metadata, shown in notifications.
+    pub dossier_path: Option<PathBuf>,
+}
+
+/// Why a sidecar cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SidecarError {
+    /// The text is not JSON.
+    #[error("the sidecar is not valid JSON")]
+    Syntax(#[source] serde_json::Error),
+    /// The top level is not an object.
+    #[error("the sidecar is not a JSON object")]
+    Shape,
+    /// One member is missing or wrong.
+    #[error("the sidecar's `{key}` {why}")]
+    Member {
+        /// The member.
+        key: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+impl Fault for SidecarError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Syntax(_) => "sidecar-syntax",
+            Self::Shape => "sidecar-shape",
+            Self::Member { .. } => "sidecar-member",
+        }
+    }
+    fn hint(&self) -> Option<String> {
+        Some("launch the container again; its sidecar is then written anew".into())
+    }
+    fn exit_code(&self) -> u8 {
+        2
+    }
+    fn kind(&self) -> Kind {
+        Kind::Value
+    }
+}
+
+impl Sidecar {
+    /// Parses and validates a sidecar text.
+    ///
+    /// # Errors
+    /// [`SidecarError`] naming the first member that is off.
+    pub fn parse(text: &[u8]) -> Result<Self, SidecarError> {
+        let value: Value = serde_json::from_slice(text).map_err(SidecarError::Syntax)?;
+        let object = value.as_object().ok_or(SidecarError::Shape)?;
+        let container_name = required(object, "container_name")?.trim().to_owned();
+        check_segment("container name", &container_name).map_err(|_| SidecarError::Member {
+            key: "container_name",
+            why: "is not a plain name",
+        })?;
+        let ipc_mode = match string(object, "ipc_mode")?.as_deref() {
+            None | Some("socket") => IpcMode::Socket,
+            Some("tcp") => IpcMode::Tcp,
+            Some(_) => {
+                return Err(SidecarError::Member {
+                    key: "ipc_mode",
+                    why: "is neither `socket` nor `tcp`",
+                });
+            }
+        };
+        Ok(Self {
+            container_name,
+            ipc_mode,
+            db_path: absolute(object, "db_path")?.ok_or(MISSING_DB)?,
+            runtime_dir: absolute(object, "runtime_dir")?.ok_or(MISSING_RUNTIME)?,
+            scope_id: string(object, "scope_id")?.unwrap_or_default(),
+            project_id: string(object, "project_id")?.unwrap_or_default(),
+            task_id: string(object, "task_id")?.unwrap_or_default(),
+            tcp_port: port(object, "tcp_port")?,
+            ssh_signer_port: port(object, "ssh_signer_port")?,
+            gate_port: port(object, "gate_port")?,
+            gate_base_path: absolute(object, "gate_base_path")?,
+            gate_token: string(object, "gate_token")?.filter(|t| !t.is_empty()),
+            dossier_path: absolute(object, "dossier_path")?,
+        })
+    }
+
+    /// The file text: indented JSON with the keys in the order that readers of older versions expect.
+    pub fn to_json(&self) -> String {
+        let mut out = Map::new();
+        let path = |p: &PathBuf| Value::from(p.to_string_lossy().into_owned());
+        out.insert("container_name".into(), self.container_name.clone().into());
+        out.insert("ipc_mode".into(), self.ipc_mode.as_str().into());
+        out.insert("db_path".into(), path(&self.db_path));
+        out.insert("scope_id".into(), self.scope_id.clone().into());
+        out.insert("project_id".into(), self.project_id.clone().into());
+        out.insert("task_id".into(), self.task_id.clone().into());
+        out.insert("runtime_dir".into(), path(&self.runtime_dir));
+        if self.ipc_mode == IpcMode::Tcp {
+            out.insert("tcp_port".into(), self.tcp_port.into());
+            out.insert("ssh_signer_port".into(), self.ssh_signer_port.into());
+        }
+        if let Some(dossier) = &self.dossier_path {
+            out.insert("dossier_path".into(), path(dossier));
+        }
+        if let (Some(gate), Some(token)) = (&self.gate_base_path, &self.gate_token) {
+            out.insert("gate_base_path".into(), path(gate));
+            out.insert("gate_token".into(), token.clone().into());
+            if self.ipc_mode == IpcMode::Tcp {
+                out.insert("gate_port".into(), self.gate_port.into());
+            }
+        }
+        serde_json::to_string_pretty(&Value::Object(out)).expect("plain values serialise") + "\n"
+    }
+
+    /// The directory that is mounted at `/run/terok`.
+    pub fn container_runtime_dir(&self) -> PathBuf {
+        self.runtime_dir.join("run").join(&self.container_name)
+    }
+}
+
+const MISSING_DB: SidecarError = SidecarError::Member {
+    key: "db_path",
+    why: "is missing",
+};
+const MISSING_RUNTIME: SidecarError = SidecarError::Member {
+    key: "runtime_dir",
+    why: "is missing",
+};
+
+fn string(object: &Map<String, Value>, key: &'static str) -> Result<Option<String>, SidecarError> {
+    match object.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if !text.contains('\0') => Ok(Some(text.clone())),
+        Some(_) => Err(SidecarError::Member {
+            key,
+            why: "is not a text",
+        }),
+    }
+}
+
+fn required(object: &Map<String, Value>, key: &'static str) -> Result<String, SidecarError> {
+    string(object, key)?.ok_or(SidecarError::Member {
+        key,
+        why: "is missing",
+    })
+}
+
+fn absolute(
+    object: &Map<String, Value>,
+    key: &'static str,
+) -> Result<Option<PathBuf>, SidecarError> {
+    let Some(text) = string(object, key)?.filter(|t| !t.is_empty()) else {
+        return Ok(None);
+    };
+    let path = PathBuf::from(text);
+    if !path.is_absolute() {
+        return Err(SidecarError::Member {
+            key,
+            why: "is not an absolute path",
+        });
+    }
+    Ok(Some(path))
+}
+
+fn port(object: &Map<String, Value>, key: &'static str) -> Result<Option<u16>, SidecarError> {
+    let number = match object.get(key) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Number(n)) => n.as_u64(),
+        Some(Value::String(s)) => s.trim().parse().ok(),
+        Some(_) => None,
+    };
+    match number.and_then(|n| u16::try_from(n).ok()) {
+        Some(port) if port > 0 => Ok(Some(port)),
+        _ => Err(SidecarError::Member {
+            key,
+            why: "is not a port number",
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn minimal() -> Value {
+        json!({"container_name": "c1", "db_path": "/v/credentials.db", "runtime_dir": "/r"})
+    }
+
+    fn with(key: &str, value: Value) -> Vec<u8> {
+        let mut sidecar = minimal();
+        sidecar[key] = value;
+        sidecar.to_string().into_bytes()
+    }
+
+    #[test]
+    fn minimal_and_extra_keys_are_fine() {
+        let sidecar = Sidecar::parse(&with("future", json!([1]))).unwrap();
+        assert_eq!(
+            (sidecar.container_name.as_str(), sidecar.ipc_mode),
+            ("c1", IpcMode::Socket)
+        );
+        assert_eq!(sidecar.container_runtime_dir(), PathBuf::from("/r/run/c1"));
+        assert_eq!(
+            Sidecar::parse(&with("tcp_port", json!("8080")))
+                .unwrap()
+                .tcp_port,
+            Some(8080)
+        );
+    }
+
+    #[test]
+    fn anything_off_is_refused() {
+        for (key, value) in [
+            ("container_name", json!("a/b")),
+            ("container_name", json!("..")),
+            ("container_name", json!("  ")),
+            ("container_name", Value::Null),
+            ("db_path", json!("relative")),
+            ("db_path", json!(7)),
+            ("runtime_dir", json!("")),
+            ("ipc_mode", json!("x")),
+            ("tcp_port", json!("abc")),
+            ("tcp_port", json!(0)),
+            ("tcp_port", json!(70000)),
+            ("dossier_path", json!("d")),
+        ] {
+            assert!(
+                Sidecar::parse(&with(key, value.clone())).is_err(),
+                "{key} = {value}"
+            );
+        }
+        assert!(matches!(Sidecar::parse(b"[]"), Err(SidecarError::Shape)));
+        assert!(matches!(Sidecar::parse(b"{"), Err(SidecarError::Syntax(_))));
+    }
+
+    #[test]
+    fn round_trip_in_both_modes() {
+        let mut sidecar = Sidecar {
+            container_name: "c".into(),
+            db_path: "/v/db".into(),
+            runtime_dir: "/r".into(),
+            gate_base_path: Some("/g".into()),
+            gate_token: Some("terok-g-1".into()),
+            ..Sidecar::default()
+        };
+        assert_eq!(
+            Sidecar::parse(sidecar.to_json().as_bytes()).unwrap(),
+            sidecar
+        );
+        sidecar.ipc_mode = IpcMode::Tcp;
+        (sidecar.tcp_port, sidecar.ssh_signer_port, sidecar.gate_port) =
+            (Some(1), Some(2), Some(3));
+        assert_eq!(
+            Sidecar::parse(sidecar.to_json().as_bytes()).unwrap(),
+            sidecar
+        );
+        assert!(
+            sidecar.to_json().ends_with("}\n") && sidecar.to_json().contains("\n  \"tcp_port\": 1")
+        );
+    }
+}
