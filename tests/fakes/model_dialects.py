@@ -129,9 +129,21 @@ class Responses:
             elif kind.endswith("_call"):
                 events.append("call")
         tools = tuple(Tool(t["name"], freeform=True) if t["type"] == "custom" else _function(t)
-                      for t in body.get("tools") or [] if t.get("type") in ("function", "custom"))
+                      for t in self._offered(body))
         return Conversation(tuple(events), tools, body.get("model", "scripted"),
                             bool(body.get("stream")))
+
+    def _offered(self, body: dict) -> Iterator[dict]:
+        """All callable tools: at the top level, in namespaces, or in items of the input."""
+        given = body.get("input", [])
+        waiting = list(body.get("tools") or [])
+        for item in given if isinstance(given, list) else []:
+            waiting += item["tools"] if item.get("type") == "additional_tools" else []
+        while waiting:
+            tool = waiting.pop(0)
+            waiting += tool.get("tools", [])
+            if tool.get("type") in ("function", "custom"):
+                yield tool
 
     def _output(self, talk: Conversation, reply: Reply) -> list[dict]:
         items: list[dict] = []

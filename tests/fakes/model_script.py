@@ -37,6 +37,7 @@ TOOL_NAMES = {
     "write": ("Write", "write", "write_file"),
     "patch": ("apply_patch",),
     "shell": ("Bash", "bash", "exec_command", "shell_command", "shell", "local_shell"),
+    "code": ("exec",),
 }
 # Our word for an argument -> the spellings the programs use.
 ARGUMENT_NAMES = {
@@ -46,6 +47,7 @@ ARGUMENT_NAMES = {
     "content": ("content", "contents"),
     "command": ("command", "cmd"),
     "patch": ("input", "patchText", "patch"),
+    "code": ("code",),
     "description": ("description",),
 }
 NEEDS = {"read": {"path"}, "edit": {"path", "old", "new"}, "write": {"path", "content"},
@@ -178,6 +180,8 @@ def phrase(step: dict, tools: tuple[Tool, ...], call_id: str) -> Call:
         command = f"cat -- {shlex.quote(step['path'])}" if kind == "read" else step["command"]
     if tool := _offered("shell", tools):
         return _fill(tool, {"command": command}, call_id)
+    if tool := _offered("code", tools):
+        return _fill(tool, {"code": _code(step, command)}, call_id)
     raise ScriptError(f"no tool for `{kind}` among {sorted(t.name for t in tools)}")
 
 
@@ -189,7 +193,7 @@ def _offered(kind: str, tools: tuple[Tool, ...]) -> Tool | None:
 def _fill(tool: Tool, values: dict, call_id: str) -> Call:
     """Give the tool our values under the argument names its own schema declares."""
     if tool.freeform:
-        return Call(call_id, tool.name, values["patch"], freeform=True)
+        return Call(call_id, tool.name, values.get("patch") or values["code"], freeform=True)
     arguments: dict = {}
     for word, spellings in ARGUMENT_NAMES.items():
         spelling = next((s for s in spellings if s in tool.properties), None)
@@ -202,6 +206,13 @@ def _fill(tool: Tool, values: dict, call_id: str) -> Call:
 
 def _shaped(value: str, schema: dict) -> str | list[str]:
     return ["bash", "-c", value] if schema.get("type") == "array" else value
+
+
+def _code(step: dict, command: str) -> str:
+    """The step as a line of JavaScript, for programs whose only tool runs code over the others."""
+    if step["tool"] in ("edit", "write"):
+        return f"text(await tools.apply_patch({json.dumps(_patch(step))}));"
+    return f"text((await tools.exec_command({json.dumps({'cmd': command})})).output);"
 
 
 def _patch(step: dict) -> str:

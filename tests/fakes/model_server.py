@@ -105,6 +105,9 @@ class Handler(BaseHTTPRequestHandler):
         if key in ("refused", "absent") and url.path != "/":
             error = DIALECTS.get(url.path, DIALECTS["/v1/messages"]).error(401, "invalid api key")
             self._json(401, error, record)
+        elif "upgrade" in self.headers:
+            # Codex tries a WebSocket first; this status sends it to plain HTTP without retries.
+            self._json(426, DIALECTS["/v1/responses"].error(426, "no websocket here"), record)
         elif self.command == "POST" and url.path in DIALECTS:
             self._model(DIALECTS[url.path], body if isinstance(body, dict) else {}, record)
         else:
