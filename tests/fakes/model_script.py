@@ -50,8 +50,12 @@ ARGUMENT_NAMES = {
     "code": ("code",),
     "description": ("description",),
 }
-NEEDS = {"read": {"path"}, "edit": {"path", "old", "new"}, "write": {"path", "content"},
-         "shell": {"command"}}
+NEEDS = {
+    "read": {"path"},
+    "edit": {"path", "old", "new"},
+    "write": {"path", "content"},
+    "shell": {"command"},
+}
 MANNERS = {"say", "delay", "pace", "status", "cut"}
 
 

@@ -99,9 +99,15 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         body = self._body()
         key = self._key_state()
-        record = {"time": started, "method": self.command, "path": url.path, "query": url.query,
-                  "headers": {name.lower(): value for name, value in self.headers.items()},
-                  "body": body, "key": key}
+        record = {
+            "time": started,
+            "method": self.command,
+            "path": url.path,
+            "query": url.query,
+            "headers": {name.lower(): value for name, value in self.headers.items()},
+            "body": body,
+            "key": key,
+        }
         if key in ("refused", "absent") and url.path != "/":
             error = DIALECTS.get(url.path, DIALECTS["/v1/messages"]).error(401, "invalid api key")
             self._json(401, error, record)
@@ -186,10 +192,26 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/v1/messages/count_tokens" and self.command == "POST":
             self._json(200, {"input_tokens": 10}, record)
         elif path == "/v1/models" and self.command == "GET":
-            self._json(200, {"object": "list", "has_more": False, "data": [
-                {"id": name, "object": "model", "type": "model", "display_name": name,
-                 "created": 1_700_000_000, "created_at": "2023-11-14T22:13:20Z",
-                 "owned_by": "scripted"} for name in MODELS]}, record)
+            self._json(
+                200,
+                {
+                    "object": "list",
+                    "has_more": False,
+                    "data": [
+                        {
+                            "id": name,
+                            "object": "model",
+                            "type": "model",
+                            "display_name": name,
+                            "created": 1_700_000_000,
+                            "created_at": "2023-11-14T22:13:20Z",
+                            "owned_by": "scripted",
+                        }
+                        for name in MODELS
+                    ],
+                },
+                record,
+            )
         else:
             self._json(404, DIALECTS["/v1/messages"].error(404, f"no such path {path}"), record)
 
@@ -233,8 +255,9 @@ def required_key(options: argparse.Namespace) -> str | None:
 
 def announce(server: ModelServer, host: str, port_file: Path | None) -> None:
     port = server.server_address[1]
-    line = json.dumps({"host": host, "port": port, "url": f"http://{host}:{port}",
-                       "pid": os.getpid()})
+    line = json.dumps(
+        {"host": host, "port": port, "url": f"http://{host}:{port}", "pid": os.getpid()}
+    )
     if port_file is not None:
         fresh = port_file.with_name(port_file.name + ".new")
         fresh.write_text(line + "\n", encoding="utf-8")
