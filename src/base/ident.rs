@@ -4,9 +4,14 @@
 
 /// Bytes from the kernel's generator, as lower-case hex; the result has `2 * bytes` characters.
 pub fn random_hex(bytes: usize) -> String {
-    let mut buffer = vec![0u8; bytes];
+    hex::encode(random_bytes(bytes))
+}
+
+/// Bytes from the kernel's generator.
+pub fn random_bytes(count: usize) -> Vec<u8> {
+    let mut buffer = vec![0u8; count];
     getrandom::fill(&mut buffer).expect("the kernel's random generator answers");
-    hex::encode(buffer)
+    buffer
 }
 
 /// A fresh run identifier: 12 lower-case hex characters.

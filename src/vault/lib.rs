@@ -1,1 +1,15 @@
-//! Encrypted credential store, passphrase tiers, phantom tokens.
+//! The vault: an encrypted database of credentials, SSH keys and phantom tokens, and the ways to its passphrase.
+//!
+//! Invariants: the file is never opened without a key and never written in plain text; a token is looked up in the file
+//! at every use, so revoking it acts at once; no secret appears in an error or a log line.
+
+pub mod error;
+pub mod passphrase;
+pub mod schema;
+pub mod sshkey;
+pub mod store;
+pub mod token;
+
+pub use error::VaultError;
+pub use store::Store;
+pub use token::TokenRow;

@@ -1,0 +1,1 @@
+"""The encrypted credential database and the ways to its passphrase."""

@@ -1,0 +1,154 @@
+//! Everything that can go wrong with the vault, one variant per failed operation.
+
+use std::path::{Path, PathBuf};
+
+use base::fault::{Fault, Kind};
+use rusqlite::ErrorCode;
+
+/// A failed vault operation.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// No passphrase was given or found.
+    #[error("cannot open the vault `{}`: no passphrase is available", .0.display())]
+    NoPassphrase(PathBuf),
+    /// The passphrase does not fit the file.
+    #[error("cannot open the vault `{}`: the passphrase is wrong", .0.display())]
+    WrongPassphrase(PathBuf),
+    /// A configured way to the passphrase failed; lower tiers are not asked.
+    #[error("cannot get the vault passphrase from the {tier} tier: {why}")]
+    Tier {
+        /// Label of the tier.
+        tier: &'static str,
+        /// What happened, without the secret and without the command.
+        why: String,
+    },
+    /// The file is an unencrypted database.
+    #[error("cannot open the vault `{}`: it is not encrypted", .0.display())]
+    Plaintext(PathBuf),
+    /// The file is no database at all, or damaged.
+    #[error("cannot use the vault `{}`: the file is damaged", .0.display())]
+    Corrupt(PathBuf),
+    /// Another process holds the database.
+    #[error("cannot use the vault `{}`: another process keeps it locked", .0.display())]
+    Busy(PathBuf),
+    /// The file or its directory cannot be written.
+    #[error("cannot write the vault `{}`: it is read-only", .0.display())]
+    ReadOnly(PathBuf),
+    /// The disk is full.
+    #[error("cannot write the vault `{}`: no space is left on the disk", .0.display())]
+    Full(PathBuf),
+    /// The layout predates what this version can migrate.
+    #[error("cannot open the vault `{}`: its key table has a layout older than version 1", .0.display())]
+    TooOld(PathBuf),
+    /// The handle was closed.
+    #[error("cannot use the vault: the handle is closed")]
+    Closed,
+    /// The operating system refused.
+    #[error("cannot {doing} `{}`", .path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database refused for another reason.
+    #[error("cannot use the vault `{}`", .path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A stored record is not what its column promises.
+    #[error("cannot read the {what} from the vault: the stored record is not valid")]
+    Record {
+        /// The record.
+        what: String,
+    },
+    /// A credential scope is malformed.
+    #[error("invalid scope `{}`: {why}", base::text::sanitize_tty(.scope))]
+    Scope {
+        /// The scope.
+        scope: String,
+        /// The broken rule.
+        why: &'static str,
+    },
+    /// A key comment is malformed.
+    #[error("unsafe key comment: {0}")]
+    Comment(&'static str),
+    /// A key type is not supported.
+    #[error("cannot store a key of type `{}`", base::text::sanitize_tty(.0))]
+    KeyType(String),
+}
+
+impl VaultError {
+    /// Sorts a database error by what the reader can do about it.
+    pub(crate) fn from_sqlite(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_path_buf();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(path),
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly(path),
+            Some(ErrorCode::DiskFull) => Self::Full(path),
+            Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt(path),
+            _ => Self::Database { path, source },
+        }
+    }
+}
+
+impl Fault for VaultError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoPassphrase(_) => "vault-no-passphrase",
+            Self::WrongPassphrase(_) => "vault-wrong-passphrase",
+            Self::Tier { .. } => "vault-tier",
+            Self::Plaintext(_) => "vault-plaintext",
+            Self::Corrupt(_) => "vault-corrupt",
+            Self::Busy(_) => "vault-busy",
+            Self::ReadOnly(_) => "vault-read-only",
+            Self::Full(_) => "vault-disk-full",
+            Self::TooOld(_) => "vault-too-old",
+            Self::Closed => "vault-closed",
+            Self::Io { .. } => "vault-io",
+            Self::Database { .. } => "vault-database",
+            Self::Record { .. } => "vault-record",
+            Self::Scope { .. } => "vault-scope",
+            Self::Comment(_) => "vault-comment",
+            Self::KeyType(_) => "vault-key-type",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::NoPassphrase(_) => "unlock it with `terok-sandbox vault unlock`, or run `terok-executor setup` first",
+            Self::WrongPassphrase(_) => "check the tiers with `terok-sandbox doctor`; a stale session file shadows a right passphrase below it",
+            Self::Tier { .. } => "repair or remove this tier; lower tiers are not asked while it is configured",
+            Self::Plaintext(_) => "encrypt it in place with `terok-sandbox credentials encrypt-db`",
+            Self::Corrupt(_) => "restore the file from a backup, or move it away and store the credentials again",
+            Self::Busy(_) => "try again in a moment; if it stays so, look for a hanging process with `fuser`",
+            Self::ReadOnly(_) => "check owner, mode and mount of the file and its directory",
+            Self::Full(_) => "free some space and repeat the command; the stored credentials are intact",
+            Self::TooOld(_) => "open it once with the previous release, which rewrites the key table",
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NoPassphrase(_) => Kind::NoPassphrase,
+            Self::WrongPassphrase(_) | Self::Tier { .. } => Kind::WrongPassphrase,
+            Self::Plaintext(_) => Kind::PlaintextDb,
+            Self::Corrupt(_) => Kind::VaultCorrupt,
+            Self::Busy(_) => Kind::VaultBusy,
+            Self::ReadOnly(_) | Self::Full(_) | Self::Io { .. } => Kind::Os,
+            Self::Scope { .. } => Kind::InvalidScope,
+            Self::Comment(_) => Kind::UnsafeComment,
+            Self::KeyType(_) => Kind::Value,
+            Self::TooOld(_) | Self::Closed | Self::Database { .. } | Self::Record { .. } => Kind::Runtime,
+        }
+    }
+}
