@@ -6,6 +6,7 @@ pub mod fault;
 pub mod file;
 pub mod ident;
 pub mod lock;
+pub mod pid;
 pub mod process;
 pub mod secret;
 pub mod text;

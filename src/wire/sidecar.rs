@@ -3,6 +3,7 @@
 //! The launcher writes it 0600 before podman starts; the OCI hook and the supervisor read it. Unknown keys are ignored,
 //! so that newer launchers may add some; anything else that is off makes the sidecar unusable as a whole.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use base::fault::{Fault, Kind};
@@ -65,6 +66,32 @@ pub struct Sidecar {
     pub gate_token: Option<String>,
     /// File with the task's metadata, shown in notifications.
     pub dossier_path: Option<PathBuf>,
+    /// The launcher's own settings for [`AMBIENT`]; podman hands none of them on to a hook.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Variables that decide where configuration and trust anchors are found; the launcher pins them in the sidecar.
+pub const AMBIENT: [&str; 13] = [
+    "TEROK_ROOT",
+    "TEROK_CONFIG_FILE",
+    "TEROK_CONFIG_DIR",
+    "TEROK_VAULT_DIR",
+    "TEROK_CREDENTIALS_DIR",
+    "TEROK_SANDBOX_CONFIG_DIR",
+    "TEROK_SANDBOX_STATE_DIR",
+    "TEROK_SANDBOX_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+/// The part of an environment that belongs into a sidecar: non-empty values of [`AMBIENT`].
+pub fn ambient(vars: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
+    vars.into_iter()
+        .filter(|(name, value)| AMBIENT.contains(&name.as_str()) && !value.is_empty())
+        .collect()
 }
 
 /// Why a sidecar cannot be used.
@@ -142,6 +169,7 @@ impl Sidecar {
             gate_base_path: absolute(object, "gate_base_path")?,
             gate_token: string(object, "gate_token")?.filter(|t| !t.is_empty()),
             dossier_path: absolute(object, "dossier_path")?,
+            environment: environment(object)?,
         })
     }
 
@@ -170,6 +198,11 @@ impl Sidecar {
                 out.insert("gate_port".into(), self.gate_port.into());
             }
         }
+        if !self.environment.is_empty() {
+            let pinned = self.environment.iter();
+            let pinned = pinned.map(|(name, value)| (name.clone(), Value::from(value.clone())));
+            out.insert("environment".into(), Value::Object(pinned.collect()));
+        }
         serde_json::to_string_pretty(&Value::Object(out)).expect("plain values serialise") + "\n"
     }
 
@@ -197,6 +230,27 @@ fn string(object: &Map<String, Value>, key: &'static str) -> Result<Option<Strin
             why: "is not a text",
         }),
     }
+}
+
+/// Names outside [`AMBIENT`] are dropped, so that a sidecar cannot set a loader variable.
+fn environment(object: &Map<String, Value>) -> Result<BTreeMap<String, String>, SidecarError> {
+    const REFUSED: SidecarError = SidecarError::Member {
+        key: "environment",
+        why: "is not an object of texts",
+    };
+    let members = match object.get("environment") {
+        None | Some(Value::Null) => return Ok(BTreeMap::new()),
+        Some(Value::Object(members)) => members,
+        Some(_) => return Err(REFUSED),
+    };
+    let mut pairs = Vec::new();
+    for (name, value) in members {
+        match value {
+            Value::String(text) if !text.contains('\0') => pairs.push((name.clone(), text.clone())),
+            _ => return Err(REFUSED),
+        }
+    }
+    Ok(ambient(pairs))
 }
 
 fn required(object: &Map<String, Value>, key: &'static str) -> Result<String, SidecarError> {
@@ -285,6 +339,8 @@ mod tests {
             ("tcp_port", json!(0)),
             ("tcp_port", json!(70000)),
             ("dossier_path", json!("d")),
+            ("environment", json!([])),
+            ("environment", json!({"TEROK_ROOT": 1})),
         ] {
             assert!(
                 Sidecar::parse(&with(key, value.clone())).is_err(),
@@ -309,6 +365,9 @@ mod tests {
             Sidecar::parse(sidecar.to_json().as_bytes()).unwrap(),
             sidecar
         );
+        let named = [("TEROK_ROOT", "/t"), ("LD_PRELOAD", "/x"), ("XDG_DATA_HOME", "")];
+        sidecar.environment = ambient(named.map(|(n, v)| (n.into(), v.into())));
+        assert_eq!(sidecar.environment.len(), 1);
         sidecar.ipc_mode = IpcMode::Tcp;
         (sidecar.tcp_port, sidecar.ssh_signer_port, sidecar.gate_port) =
             (Some(1), Some(2), Some(3));

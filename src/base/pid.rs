@@ -1,0 +1,187 @@
+//! Processes of which only the number is known: who they are, since when, and how to end them without hitting another.
+//!
+//! Invariants: a number below 1 is never probed or signalled; a signal goes only to a process whose command line proves
+//! that it supervises the container in question; a number that was given to somebody else in the meantime counts as gone.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+/// File name that the command line of every supervisor carries, also of those started by older versions.
+pub const SUPERVISOR_IDENTITY: &str = "supervisor_wrapper.py";
+
+/// The arguments of a live process; `None` when it is gone, a zombie, or out of sight.
+pub fn command_line(pid: i32) -> Option<Vec<String>> {
+    let raw = std::fs::read(format!("/proc/{}/cmdline", positive(pid)?)).ok()?;
+    let text = String::from_utf8_lossy(raw.strip_suffix(b"\0").unwrap_or(&raw)).into_owned();
+    (!text.is_empty()).then(|| text.split('\0').map(str::to_owned).collect())
+}
+
+/// When a process began, in clock ticks since boot; `None` when it is gone or a zombie.
+pub fn start_time(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", positive(pid)?)).ok()?;
+    let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_whitespace().collect();
+    if matches!(*fields.first()?, "Z" | "X") {
+        return None;
+    }
+    fields.get(19)?.parse().ok()
+}
+
+/// True when the process is alive and supervises this container.
+pub fn supervises(pid: i32, container: &str) -> bool {
+    command_line(pid).is_some_and(|arguments| is_supervisor_of(&arguments, container))
+}
+
+fn is_supervisor_of(arguments: &[String], container: &str) -> bool {
+    let identity = |a: &String| a.rsplit('/').next() == Some(SUPERVISOR_IDENTITY);
+    arguments.iter().any(identity) && arguments.iter().any(|a| a == container)
+}
+
+/// Opens a handle that keeps naming the same process even when its number is reused.
+///
+/// # Errors
+/// `ESRCH` when it is gone, `ENOSYS` on kernels without the call.
+pub fn handle(pid: i32) -> io::Result<OwnedFd> {
+    let pid = positive(pid)
+        .and_then(Pid::from_raw)
+        .ok_or(rustix::io::Errno::SRCH)?;
+    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// Waits until the process behind a handle has ended; false when the limit passed.
+///
+/// # Errors
+/// The operating system's.
+pub fn wait_for_end(handle: &OwnedFd, limit: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = rustix::time::Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        let mut fds = [rustix::event::PollFd::new(
+            handle,
+            rustix::event::PollFlags::IN,
+        )];
+        match rustix::event::poll(&mut fds, Some(&timeout)) {
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Ends a container's supervisor: the polite signal, up to `grace`, then the whole process group by force.
+///
+/// True when a supervisor was there. A process that is something else is left alone.
+///
+/// # Errors
+/// The operating system's, for example when the signal is not permitted.
+pub fn end_supervisor(pid: i32, container: &str, grace: Duration) -> io::Result<bool> {
+    let handle = match handle(pid) {
+        Ok(handle) => handle,
+        Err(error) if is_gone(&error) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    // The identity is read after the handle was taken, so it is the identity of that very process.
+    if !supervises(pid, container) {
+        return Ok(false);
+    }
+    if !grace.is_zero() {
+        match rustix::process::pidfd_send_signal(&handle, Signal::TERM) {
+            Err(rustix::io::Errno::SRCH) => return Ok(true),
+            other => other?,
+        }
+        if wait_for_end(&handle, grace)? {
+            return Ok(true);
+        }
+    }
+    kill_group(pid, &handle)?;
+    wait_for_end(&handle, Duration::from_secs(1)).map(|_| true)
+}
+
+/// A group exists only when the process made one; older supervisors are at least killed themselves.
+fn kill_group(pid: i32, handle: &OwnedFd) -> io::Result<()> {
+    let group = Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH)?;
+    if rustix::process::getpgid(Some(group)) == Ok(group) {
+        match rustix::process::kill_process_group(group, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match rustix::process::pidfd_send_signal(handle, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn positive(pid: i32) -> Option<i32> {
+    (pid > 0).then_some(pid)
+}
+
+/// True for the error of a process that no longer exists.
+pub fn is_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    fn sleeper(arguments: [&str; 2]) -> std::process::Child {
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", "sleep 30; :", arguments[0], arguments[1]])
+            .stdin(Stdio::null())
+            .process_group(0);
+        command.spawn().unwrap()
+    }
+
+    #[test]
+    fn identity_needs_both_arguments_whole() {
+        let line = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for (text, expected) in [
+            ("python3 /s/supervisor_wrapper.py abc /x", true),
+            ("/s/supervisor_wrapper.py abc /x 12:3", true),
+            ("/s/supervisor_wrapper.py abcd /x", false),
+            ("/s/not_supervisor_wrapper.py abc", false),
+            ("vi abc", false),
+        ] {
+            assert_eq!(is_supervisor_of(&line(text), "abc"), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_supervisor_is_ended_with_its_group() {
+        let mut child = sleeper(["/s/supervisor_wrapper.py", "cid"]);
+        let pid = i32::try_from(child.id()).unwrap();
+        while !supervises(pid, "cid") {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert!(start_time(pid).is_some());
+        assert!(end_supervisor(pid, "cid", Duration::ZERO).unwrap());
+        assert!(!child.wait().unwrap().success());
+        assert_eq!(start_time(pid), None);
+        assert!(!end_supervisor(pid, "cid", Duration::ZERO).unwrap());
+    }
+
+    #[test]
+    fn strangers_and_odd_numbers_are_left_alone() {
+        let mut child = sleeper(["/s/supervisor_wrapper.py", "other"]);
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(!end_supervisor(pid, "cid", Duration::ZERO).unwrap());
+        assert!(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for odd in [0, -1] {
+            assert!(!end_supervisor(odd, "cid", Duration::ZERO).unwrap());
+            assert!(command_line(odd).is_none() && start_time(odd).is_none());
+        }
+    }
+}
