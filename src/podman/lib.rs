@@ -1,1 +1,17 @@
 //! Podman as a program: argv model, output parsing, runtimes.
+//!
+//! Nothing here talks to podman's service socket: every request is one short process, started without a shell, with a
+//! limit, and reaped. What podman can do is asked once, as JSON, and works from version 4.3 on.
+
+pub mod call;
+pub mod command;
+pub mod container;
+pub mod fault;
+pub mod gpu;
+pub mod image;
+pub mod info;
+pub mod runtime;
+pub mod size;
+
+pub use call::{Call, Podman, Watch};
+pub use fault::PodmanError;

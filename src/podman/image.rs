@@ -1,0 +1,99 @@
+//! Images: what they are, what they carry, how they go.
+//!
+//! Queries give a neutral value on every failure. Names of containers never answer for images.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::call::Podman;
+
+const SHORT: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(30);
+const ROW: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.Size}}\t{{.Created}}";
+
+/// One line of the image list, in podman's own words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ImageRow {
+    /// Identifier with its `sha256:` prefix.
+    pub id: String,
+    /// Repository, `<none>` when it has none.
+    pub repository: String,
+    /// Tag, `<none>` when it has none.
+    pub tag: String,
+    /// Size with its unit.
+    pub size: String,
+    /// Age.
+    pub created: String,
+}
+
+impl Podman {
+    /// Identifier of an image.
+    pub fn image_id(&self, reference: &str) -> Option<String> {
+        self.call("inspect", reference, ["image", "inspect", "-f", "{{.Id}}", reference]).limit(SHORT).answer()
+    }
+
+    /// True when the image is in the local store.
+    pub fn image_exists(&self, reference: &str) -> bool {
+        let output = self.call("find", reference, ["image", "exists", reference]).limit(SHORT).output();
+        output.is_ok_and(|o| o.ok())
+    }
+
+    /// Labels of an image.
+    pub fn image_labels(&self, reference: &str) -> BTreeMap<String, String> {
+        let args = ["image", "inspect", "--format", "{{json .Config.Labels}}", reference];
+        let text = self.call("inspect", reference, args).limit(SHORT).answer();
+        text.and_then(|t| serde_json::from_str::<Option<BTreeMap<String, String>>>(&t).ok())
+            .flatten()
+            .unwrap_or_default()
+    }
+
+    /// The commands that made an image, newest first, in full.
+    pub fn image_history(&self, reference: &str) -> Vec<String> {
+        let args = ["image", "history", "--no-trunc", "--format", "{{.CreatedBy}}", reference];
+        let text = self.call("read the history of", reference, args).limit(LONG).answer().unwrap_or_default();
+        text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Removes an image unless a container uses it; true when it is gone.
+    pub fn image_remove(&self, reference: &str) -> bool {
+        self.call("remove", reference, ["image", "rm", reference]).limit(LONG).output().is_ok_and(|o| o.ok())
+    }
+
+    /// All images of the local store, or only those without a name.
+    pub fn images(&self, dangling_only: bool) -> Vec<ImageRow> {
+        let mut args = vec!["images"];
+        if dangling_only {
+            args.extend(["--filter", "dangling=true"]);
+        }
+        args.extend(["--format", ROW, "--no-trunc"]);
+        let text = self.call("list", "images", args).limit(LONG).answer().unwrap_or_default();
+        text.lines().filter_map(parse_row).collect()
+    }
+}
+
+fn parse_row(line: &str) -> Option<ImageRow> {
+    let fields: Vec<&str> = line.split('\t').collect();
+    let [repository, tag, id, size, created] = fields[..] else { return None };
+    Some(ImageRow {
+        id: id.to_owned(),
+        repository: repository.to_owned(),
+        tag: tag.to_owned(),
+        size: size.to_owned(),
+        created: created.trim_end().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_have_five_columns() {
+        let row = parse_row("localhost/bb\t1\tsha256:ab\t4.26 MB\t2 weeks ago").unwrap();
+        assert_eq!((row.id.as_str(), row.tag.as_str(), row.size.as_str()), ("sha256:ab", "1", "4.26 MB"));
+        assert_eq!(parse_row("a\tb\tc\td"), None);
+        assert_eq!(parse_row("a\tb\tc\td\te\tf"), None);
+    }
+}
