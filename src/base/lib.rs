@@ -2,12 +2,20 @@
 //!
 //! Invariants: nothing here knows what a container, a vault or an agent is, and nothing here prints.
 
+pub mod config;
+pub mod edit;
+pub mod env;
 pub mod fault;
 pub mod file;
 pub mod ident;
 pub mod lock;
 pub mod pid;
+pub mod notice;
+pub mod path;
 pub mod process;
 pub mod secret;
+pub mod setting;
 pub mod text;
+pub mod timezone;
 pub mod user;
+pub mod yaml;

@@ -1,0 +1,455 @@
+//! Layered configuration: how layers merge, which `config.yml` files there are, and what they say together.
+//!
+//! Invariants: values keep their YAML types; a file is read again only when it changed on disk, so an edit by us or by an
+//! editor is seen by the next read of the same process; a broken layer is left out and said so once, naming file and
+//! line, while the other layers still count. Reading has no side effect on disk.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Map, Value};
+
+use crate::fault::{Fault, Kind};
+use crate::path::{Namespace, PathError};
+use crate::yaml::{self, YamlError};
+use crate::{env, notice};
+
+/// Text that means "what the layers below say".
+pub const INHERIT: &str = "_inherit";
+/// A larger configuration file is refused.
+const SIZE_LIMIT: u64 = 4 << 20;
+
+/// Why configuration could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file holds no usable YAML.
+    #[error("cannot use configuration file `{}`", .path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: YamlError,
+    },
+    /// A JSON file holds no JSON object.
+    #[error("cannot use configuration file `{}`: {reason}", .path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file could not be read.
+    #[error("cannot read configuration file `{}`", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A file could not be replaced; its old content is intact.
+    #[error("cannot write configuration file `{}`", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The file to write could not be named.
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+impl Fault for ConfigError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Content { source, .. } => source.code(),
+            Self::Json { .. } => "config-json",
+            Self::Read { .. } => "config-read",
+            Self::Write { .. } => "config-write",
+            Self::Path(source) => source.code(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Content { path, source } => {
+                source.hint().or_else(|| Some(format!("correct `{}` and try again", path.display())))
+            }
+            Self::Path(source) => source.hint(),
+            _ => None,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Content { .. } | Self::Json { .. } => Kind::Value,
+            Self::Read { .. } | Self::Write { .. } => Kind::Os,
+            Self::Path(source) => source.kind(),
+        }
+    }
+}
+
+/// Lays `over` on `base` and returns the result: `null` removes, `_inherit` keeps, mappings merge, the rest replaces.
+///
+/// Keys keep the order of `base`, new ones follow. What is not a mapping counts as an empty one here.
+pub fn deep_merge(base: &Value, over: &Value) -> Value {
+    let empty = Map::new();
+    let base = base.as_object().unwrap_or(&empty);
+    Value::Object(merge_maps(base, over.as_object().unwrap_or(&empty)))
+}
+
+fn merge_maps(base: &Map<String, Value>, over: &Map<String, Value>) -> Map<String, Value> {
+    let mut merged = base.clone();
+    for (key, value) in over {
+        match merge_value(base.get(key), value) {
+            Some(value) => merged.insert(key.clone(), value),
+            None => merged.shift_remove(key),
+        };
+    }
+    merged
+}
+
+fn merge_value(base: Option<&Value>, over: &Value) -> Option<Value> {
+    match (base, over) {
+        (_, Value::Null) => None,
+        (_, Value::String(text)) if text == INHERIT => base.cloned(),
+        (Some(Value::Object(base)), Value::Object(over)) => {
+            Some(Value::Object(merge_maps(base, &without_marker(over))))
+        }
+        (_, Value::Object(over)) => Some(Value::Object(without_marker(over))),
+        (Some(Value::Array(base)), Value::Array(over)) => Some(Value::Array(splice(base, over))),
+        _ => Some(over.clone()),
+    }
+}
+
+fn without_marker(map: &Map<String, Value>) -> Map<String, Value> {
+    let mut plain = map.clone();
+    if plain.get(INHERIT) == Some(&Value::Bool(true)) {
+        plain.shift_remove(INHERIT);
+    }
+    plain
+}
+
+fn splice(base: &[Value], over: &[Value]) -> Vec<Value> {
+    let mut merged = Vec::with_capacity(base.len() + over.len());
+    for item in over {
+        match item.as_str() {
+            Some(INHERIT) => merged.extend_from_slice(base),
+            _ => merged.push(item.clone()),
+        }
+    }
+    merged
+}
+
+/// One layer of configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scope {
+    /// What the layer is called in messages.
+    pub level: String,
+    /// The file it came from.
+    pub source: Option<PathBuf>,
+    /// Its content.
+    pub data: Arc<Map<String, Value>>,
+}
+
+/// Layers in the order of rising priority.
+#[derive(Debug, Clone, Default)]
+pub struct Stack(Vec<Scope>);
+
+impl Stack {
+    /// Adds a layer above all others.
+    pub fn push(&mut self, scope: Scope) {
+        self.0.push(scope);
+    }
+
+    /// The layers, lowest first.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.0
+    }
+
+    /// All layers together.
+    pub fn resolve(&self) -> Map<String, Value> {
+        let layers = self.0.iter().map(|scope| scope.data.as_ref());
+        layers.fold(Map::new(), |below, above| merge_maps(&below, above))
+    }
+
+    /// One member of all layers that have it; a result that is not a mapping counts as an empty one.
+    pub fn resolve_section(&self, key: &str) -> Map<String, Value> {
+        match self.resolve_member(key) {
+            Some(Value::Object(section)) => section,
+            _ => Map::new(),
+        }
+    }
+
+    /// As [`Stack::resolve_section`], of any type; `None` when no layer has it or the topmost removes it.
+    pub fn resolve_member(&self, key: &str) -> Option<Value> {
+        let layers = self.0.iter().filter_map(|scope| scope.data.get(key));
+        layers.fold(None, |below, above| merge_value(below.as_ref(), above))
+    }
+}
+
+/// Reads a YAML layer; a missing or blank file is an empty one.
+///
+/// # Errors
+/// [`ConfigError`] for unreadable or malformed files and for a top level that is not a mapping.
+pub fn load_yaml_scope(level: &str, path: &Path) -> Result<Scope, ConfigError> {
+    let data = match read_text(path)? {
+        Some(text) => {
+            yaml::parse_mapping(&text).map_err(|source| ConfigError::Content { path: path.to_owned(), source })?
+        }
+        None => Map::new(),
+    };
+    Ok(scope(level, path, data))
+}
+
+/// Reads a JSON layer; a missing or blank file is an empty one.
+///
+/// # Errors
+/// As [`load_yaml_scope`].
+pub fn load_json_scope(level: &str, path: &Path) -> Result<Scope, ConfigError> {
+    let refuse = |reason: String| ConfigError::Json { path: path.to_owned(), reason };
+    let text = read_text(path)?.unwrap_or_default();
+    let data = match text.trim() {
+        "" => Map::new(),
+        text => match serde_json::from_str(text).map_err(|error| refuse(error.to_string()))? {
+            Value::Object(data) => data,
+            other => {
+                let found = yaml::type_name(&other);
+                return Err(refuse(format!("expected a mapping at the top level, found {found}")));
+            }
+        },
+    };
+    Ok(scope(level, path, data))
+}
+
+fn scope(level: &str, path: &Path, data: Map<String, Value>) -> Scope {
+    Scope { level: level.to_owned(), source: Some(path.to_owned()), data: Arc::new(data) }
+}
+
+/// `None` when the file does not exist. Links are followed: people keep their configuration elsewhere.
+pub(crate) fn read_text(path: &Path) -> Result<Option<String>, ConfigError> {
+    let fail = |source| ConfigError::Read { path: path.to_owned(), source };
+    let opened = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) if missing(&error) => return Ok(None),
+        Err(error) => return Err(fail(error)),
+    };
+    let about = file.metadata().map_err(fail)?;
+    if !about.is_file() || about.len() > SIZE_LIMIT {
+        return Err(fail(io::Error::other("not a regular file of at most 4 MiB")));
+    }
+    let mut text = String::new();
+    file.take(SIZE_LIMIT).read_to_string(&mut text).map_err(fail)?;
+    Ok(Some(text))
+}
+
+fn missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// The `config.yml` files with their labels, lowest priority first; none of them needs to exist.
+pub fn files() -> Vec<(&'static str, PathBuf)> {
+    files_in(Namespace::current())
+}
+
+/// As [`files`], for the given namespace.
+pub fn files_in(namespace: Namespace) -> Vec<(&'static str, PathBuf)> {
+    if let Some(path) = env::path("TEROK_CONFIG_FILE") {
+        return vec![("override", path)];
+    }
+    let mut files = vec![("system", PathBuf::from("/etc/terok/config.yml"))];
+    if !namespace.root
+        && let Ok(dir) = namespace.config_dir("", None)
+    {
+        files.push(("user", dir.join("config.yml")));
+    }
+    files
+}
+
+/// The file that edits go to: `TEROK_CONFIG_FILE`, else `config.yml` in the configuration directory.
+///
+/// # Errors
+/// [`PathError`] when there is no home directory.
+pub fn writable_file() -> Result<PathBuf, PathError> {
+    match env::path("TEROK_CONFIG_FILE") {
+        Some(path) => Ok(path),
+        None => Ok(crate::path::config_dir("", None)?.join("config.yml")),
+    }
+}
+
+/// Tells one state of a file from another: device, inode, size, and both times in nanoseconds.
+type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
+type Cached = (Stamp, Arc<Map<String, Value>>);
+static CACHE: Mutex<Option<HashMap<PathBuf, Cached>>> = Mutex::new(None);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let about = std::fs::metadata(path).ok()?;
+    let (modified, changed) = ((about.mtime(), about.mtime_nsec()), (about.ctime(), about.ctime_nsec()));
+    Some((about.dev(), about.ino(), about.size(), modified, changed))
+}
+
+fn layer(label: &str, path: &Path) -> Option<Scope> {
+    let now = stamp(path)?;
+    let mut guard = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+    let cache = guard.get_or_insert_with(HashMap::new);
+    let known = cache.get(path).filter(|(then, _)| *then == now);
+    let data = match known {
+        Some((_, data)) => Arc::clone(data),
+        None => {
+            let data = Arc::new(read_or_complain(path));
+            cache.insert(path.to_owned(), (now, Arc::clone(&data)));
+            data
+        }
+    };
+    Some(Scope { level: label.to_owned(), source: Some(path.to_owned()), data })
+}
+
+fn read_or_complain(path: &Path) -> Map<String, Value> {
+    match load_yaml_scope("", path) {
+        Ok(scope) => Arc::unwrap_or_clone(scope.data),
+        Err(error) => {
+            let text = crate::fault::explain(&error);
+            let text = text.split("\nhint: ").next().unwrap_or_default();
+            notice::leave(&format!("{text}; its settings are ignored"));
+            Map::new()
+        }
+    }
+}
+
+/// The layers of this process as a stack; broken ones are left out (see [`crate::notice`]).
+pub fn stack(namespace: Namespace) -> Stack {
+    let files = files_in(namespace);
+    Stack(files.iter().filter_map(|(label, path)| layer(label, path)).collect())
+}
+
+/// The merged section `name`, typed; members that are null are left out.
+pub fn section(name: &str) -> Map<String, Value> {
+    section_in(Namespace::current(), name)
+}
+
+/// As [`section`], for the given namespace.
+pub fn section_in(namespace: Namespace, name: &str) -> Map<String, Value> {
+    let mut section = stack(namespace).resolve_section(name);
+    section.retain(|_, value| !value.is_null());
+    section
+}
+
+/// The merged value of a top-level key of any type.
+pub fn top_level(key: &str) -> Option<Value> {
+    stack(Namespace::current()).resolve_member(key)
+}
+
+/// The highest file whose `credentials.passphrase` is not blank.
+pub fn plaintext_passphrase_file(namespace: Namespace) -> Option<PathBuf> {
+    let stack = stack(namespace);
+    let holder = stack.scopes().iter().rev().find(|scope| holds_passphrase(&scope.data))?;
+    holder.source.clone()
+}
+
+pub(crate) fn holds_passphrase(data: &Map<String, Value>) -> bool {
+    let credentials = data.get("credentials").and_then(Value::as_object);
+    match credentials.and_then(|section| section.get("passphrase")) {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(_) => true,
+    }
+}
+
+/// Forgets every file read so far, and what was said about it.
+pub fn forget() {
+    *CACHE.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    notice::forget();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn merging_follows_the_table() {
+        let table = include_str!("../../tests/fixtures/config/merge_cases.json");
+        for case in serde_json::from_str::<Vec<Value>>(table).unwrap() {
+            let merged = deep_merge(&case["base"], &case["over"]);
+            assert_eq!(merged.to_string(), case["result"].to_string(), "{}", case["name"]);
+        }
+    }
+
+    #[test]
+    fn stacks_resolve_whole_and_by_section() {
+        let table = include_str!("../../tests/fixtures/config/stack_cases.json");
+        for case in serde_json::from_str::<Vec<Value>>(table).unwrap() {
+            let mut stack = Stack::default();
+            for data in case["layers"].as_array().unwrap() {
+                stack.push(scope("x", Path::new("x"), data.as_object().unwrap().clone()));
+            }
+            let name = &case["name"];
+            assert_eq!(Value::Object(stack.resolve()), case["resolve"], "{name}");
+            let section = stack.resolve_section("s");
+            assert_eq!(Value::Object(section), case["section_s"], "{name}");
+        }
+    }
+
+    #[test]
+    fn layers_are_read_once_and_again_after_a_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.yml");
+        assert_eq!(layer("x", &path), None);
+        std::fs::write(&path, "a: 1\n").unwrap();
+        let first = layer("x", &path).unwrap();
+        assert!(Arc::ptr_eq(&first.data, &layer("x", &path).unwrap().data));
+        crate::edit::update_section(&path, "s", json!({"k": true}).as_object().unwrap()).unwrap();
+        assert_eq!(layer("x", &path).unwrap().data["s"], json!({"k": true}));
+        std::fs::write(&path, "b: 22\n").unwrap();
+        assert_eq!(layer("x", &path).unwrap().data.get("s"), None);
+    }
+
+    #[test]
+    fn a_broken_layer_is_named_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("broken-layer.yml");
+        std::fs::write(&path, "a: 1\nb: [hunter2\n").unwrap();
+        assert!(layer("x", &path).unwrap().data.is_empty());
+        std::fs::write(&path, "a: 1\nb: [hunter2\n").unwrap();
+        assert!(layer("x", &path).unwrap().data.is_empty());
+        let said = notice::take();
+        let ours: Vec<_> = said.iter().filter(|text| text.contains("broken-layer.yml")).collect();
+        assert_eq!(ours.len(), 1, "{said:?}");
+        assert!(ours[0].contains("line 2") && !ours[0].contains("hunter2"), "{said:?}");
+    }
+
+    #[test]
+    fn scopes_from_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        assert!(load_yaml_scope("x", &path).unwrap().data.is_empty());
+        for (yaml, text, fine) in [
+            (true, "", true),
+            (true, "# c\n", true),
+            (true, "- 1\n", false),
+            (true, "a: [\n", false),
+            (false, " \n", true),
+            (false, "{\"a\": 1}", true),
+            (false, "[1]", false),
+            (false, "{", false),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let loaded = if yaml { load_yaml_scope("x", &path) } else { load_json_scope("x", &path) };
+            assert_eq!(loaded.is_ok(), fine, "{text:?}");
+            if let Err(error) = loaded {
+                assert!(error.kind() == Kind::Value && error.to_string().contains("/f`"), "{error}");
+            }
+        }
+        assert_eq!(load_yaml_scope("x", dir.path()).unwrap_err().code(), "config-read");
+    }
+}

@@ -1,0 +1,56 @@
+//! Remarks for the user that no caller can return: a broken configuration file, an outdated variable.
+//!
+//! Rooms do not print; they leave the remark here, and whoever owns the terminal takes it. Invariant: the same remark is
+//! handed out once per process (until [`forget`]), so a loop that reads configuration does not flood the screen.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+#[derive(Default)]
+struct Board {
+    waiting: Vec<String>,
+    said: HashSet<String>,
+}
+
+static BOARD: Mutex<Option<Board>> = Mutex::new(None);
+
+fn board() -> MutexGuard<'static, Option<Board>> {
+    BOARD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Leaves a remark, unless the same text was left before. Terminal control characters are made visible.
+pub fn leave(text: &str) {
+    let text = crate::text::sanitize_tty(text);
+    let mut guard = board();
+    let board = guard.get_or_insert_with(Board::default);
+    if board.said.insert(text.clone()) {
+        tracing::warn!("{text}");
+        board.waiting.push(text);
+    }
+}
+
+/// Takes the remarks left since the last call, oldest first.
+pub fn take() -> Vec<String> {
+    board().as_mut().map(|board| std::mem::take(&mut board.waiting)).unwrap_or_default()
+}
+
+/// Forgets what was said, so that it would be said again.
+pub fn forget() {
+    *board() = None;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remark_is_handed_out_once() {
+        leave("notice-test \u{1b}[2J");
+        leave("notice-test \u{1b}[2J");
+        let taken = take();
+        let ours = taken.iter().filter(|text| text.starts_with("notice-test"));
+        assert_eq!(ours.collect::<Vec<_>>(), ["notice-test \\x1b[2J"]);
+        leave("notice-test \u{1b}[2J");
+        assert!(!take().iter().any(|text| text.starts_with("notice-test")));
+    }
+}
