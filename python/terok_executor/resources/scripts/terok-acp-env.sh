@@ -10,7 +10,7 @@
 TEROK_INSTRUCTIONS=/home/dev/.terok/instructions.md
 
 if [[ -r /usr/local/share/terok/terok-env-git-identity.sh ]]; then
-    # shellcheck source=terok-env-git-identity.sh
+    # shellcheck source-path=SCRIPTDIR source=terok-env-git-identity.sh
     source /usr/local/share/terok/terok-env-git-identity.sh
     _terok_apply_git_identity "$TEROK_AGENT_NAME" "$TEROK_AGENT_EMAIL"
 fi
