@@ -1,0 +1,666 @@
+"""The executor's verbs: their arguments as data, their handlers as thin functions.
+
+Handlers take keyword arguments only and import what they need when they run, so that asking for help stays quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from terok_util.cli_types import ArgDef, CommandDef
+
+if TYPE_CHECKING:
+    from terok_sandbox.config import SandboxConfig
+
+_DEFAULT_BASE = "fedora:44"
+#: Exit statuses of the gates in front of a run.
+EXIT_SETUP_NEEDED = 3
+EXIT_DOWNGRADE = 4
+
+
+# -- run ---------------------------------------------------------------------------------------------------------------
+
+
+def _handle_run(
+    *,
+    agent: str,
+    repo: str = ".",
+    prompt: str | None = None,
+    model: str | None = None,
+    max_turns: int | None = None,
+    timeout: int = 1800,
+    interactive: bool = False,
+    web: bool = False,
+    port: int | None = None,
+    gate: bool = True,
+    no_gate: bool = False,
+    branch: str | None = None,
+    name: str | None = None,
+    restricted: bool = False,
+    gpu: bool = False,
+    memory: str | None = None,
+    cpus: str | None = None,
+    git_identity_from_host: bool = False,
+    shared_dir: str | None = None,
+    shared_mount: str = "/shared",
+    base: str = _DEFAULT_BASE,
+    family: str | None = None,
+    timezone: str | None = None,
+    yes: bool = False,
+    no_preflight: bool = False,
+    cfg: SandboxConfig | None = None,
+) -> None:
+    """Run one agent: headless with a prompt, interactive, or as a web front end."""
+    if not (web or interactive or prompt):
+        raise SystemExit(
+            "cannot run an agent: no mode was given\nhint: give a prompt with -p, or pass --interactive or --web"
+        )
+    base = _base_image(base)
+    _setup_verdict_or_exit(no_preflight)
+    _preflight_or_exit(agent, base, family, yes, no_preflight, cfg)
+    from terok_executor import AgentRunner
+
+    runner = AgentRunner(base_image=base, family=family, cfg=cfg)
+    shared: dict[str, Any] = {"shared_dir": Path(shared_dir) if shared_dir else None}
+    if shared_dir:
+        shared["shared_mount"] = shared_mount
+    common: dict[str, Any] = {
+        "branch": branch, "gate": gate and not no_gate, "name": name, "unrestricted": not restricted, "gpu": gpu,
+        "memory": memory, "cpus": cpus, "timezone": timezone, **shared,
+        **(_host_identity() if git_identity_from_host else {}),
+    }  # fmt: skip
+    if web:
+        container = runner.run_web(repo, port=port, **common)
+    elif interactive:
+        container = runner.run_interactive(agent, repo, **common)
+    else:
+        container = runner.run_headless(
+            agent, repo, prompt=prompt or "", model=model, max_turns=max_turns, timeout=timeout, follow=True, **common
+        )
+    _finish(container, runner.last_exit_code)
+
+
+def _handle_run_tool(
+    *,
+    tool: str,
+    repo: str = ".",
+    branch: str | None = None,
+    gate: bool = True,
+    no_gate: bool = False,
+    name: str | None = None,
+    timeout: int = 600,
+    tool_args: list[str] | tuple[str, ...] = (),
+    base: str = _DEFAULT_BASE,
+    family: str | None = None,
+    timezone: str | None = None,
+    yes: bool = False,
+    no_preflight: bool = False,
+    cfg: SandboxConfig | None = None,
+) -> None:
+    """Run one tool from its own image."""
+    base = _base_image(base)
+    _setup_verdict_or_exit(no_preflight)
+    _preflight_or_exit(tool, base, family, yes, no_preflight, cfg, image=False)
+    from terok_executor import AgentRunner
+
+    runner = AgentRunner(base_image=base, family=family, cfg=cfg)
+    container = runner.run_tool(
+        tool, repo, tool_args=tuple(tool_args or ()), branch=branch, gate=gate and not no_gate, name=name,
+        timeout=timeout, timezone=timezone,
+    )  # fmt: skip
+    _finish(container, runner.last_exit_code)
+
+
+def _finish(container: str, exit_code: int | None) -> None:
+    """Name the container on the last line; end with the agent's own exit status."""
+    print(f"Container: {container}", flush=True)
+    if exit_code:
+        raise SystemExit(exit_code)
+
+
+def _base_image(base: str) -> str:
+    """The given base, else the configured one, else the default."""
+    if base != _DEFAULT_BASE:
+        return base
+    from terok_executor.config import image_base_image
+
+    return image_base_image() or base
+
+
+def _host_identity() -> dict[str, str]:
+    """The human's name and address from the global git configuration."""
+    import subprocess
+
+    def ask(key: str) -> str:
+        try:
+            done = subprocess.run(["git", "config", "--global", key], capture_output=True, text=True, timeout=5)
+        except (OSError, subprocess.SubprocessError):
+            return ""
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    name, email = ask("user.name"), ask("user.email")
+    if not name:
+        print("warning: the global git configuration has no user.name; commits carry no human identity", file=sys.stderr)
+        return {}
+    print(f"commits name {name} as the human", file=sys.stderr)
+    identity = {"human_name": name, "authorship": "agent-human"}
+    return {**identity, "human_email": email} if email else identity
+
+
+def _setup_verdict_or_exit(no_preflight: bool) -> None:
+    """Stop when set-up never ran, is outdated, or would be downgraded; with *no_preflight* nothing is even read."""
+    if no_preflight:
+        return
+    from terok_sandbox.setup_stamp import SetupVerdict, needs_setup, stamp_path
+
+    verdict = needs_setup()
+    if verdict is SetupVerdict.OK:
+        return
+    if verdict is SetupVerdict.STALE_AFTER_DOWNGRADE:
+        _complain(
+            f"cannot run: downgrade detected ({_name_downgraded_packages() or 'one or more packages'})",
+            f"install the newer version again, or remove `{stamp_path()}` with `rm {stamp_path()}` to go on",
+        )
+        raise SystemExit(EXIT_DOWNGRADE)
+    reasons = {
+        SetupVerdict.FIRST_RUN: "set-up has not been run yet",
+        SetupVerdict.STALE_AFTER_UPDATE: "the software was updated since the last set-up",
+        SetupVerdict.STAMP_CORRUPT: f"the set-up stamp `{stamp_path()}` cannot be read",
+    }
+    _complain(f"cannot run: {reasons[verdict]}", "run `terok-executor setup`, or pass --no-preflight to go on without")
+    raise SystemExit(EXIT_SETUP_NEEDED)
+
+
+def _name_downgraded_packages() -> str:
+    """The packages that are older than at the last set-up, as ``name old → new`` or ``name (uninstalled)``."""
+    from terok_sandbox.setup_stamp import installed_versions, read_stamp, stamp_path
+
+    try:
+        stamped = read_stamp(stamp_path())
+    except (OSError, ValueError):
+        return ""
+    now = installed_versions()
+    changed = []
+    for package, old in stamped.items():
+        new = now.get(package)
+        if new is None:
+            changed.append(f"{package} (uninstalled)")
+        elif _is_older(new, old):
+            changed.append(f"{package} {old} → {new}")
+    return ", ".join(changed)
+
+
+def _is_older(new: str, old: str) -> bool:
+    from terok_native import _lib
+
+    return _lib.sandbox_compare_versions(new, old) < 0
+
+
+def _preflight_or_exit(
+    provider: str,
+    base: str,
+    family: str | None,
+    yes: bool,
+    no_preflight: bool,
+    cfg: SandboxConfig | None = None,
+    *,
+    image: bool = True,
+) -> None:
+    """Check what a run needs; repair it with the user's consent, or stop and say what is missing."""
+    if no_preflight:
+        return
+    interactive = sys.stdin is not None and sys.stdin.isatty()
+    from terok_executor.preflight import Preflight
+
+    flight = Preflight(
+        provider=provider, base_image=base, family=family, interactive=interactive, assume_yes=yes, cfg=cfg, image=image
+    )
+    if not flight.run():
+        _complain(
+            "cannot run: a prerequisite is missing",
+            "run `terok-executor setup`, pass --yes to repair it now, or --no-preflight to go on without",
+        )
+        raise SystemExit(EXIT_SETUP_NEEDED)
+
+
+def _complain(text: str, hint: str) -> None:
+    print(f"{text}\nhint: {hint}", file=sys.stderr)
+
+
+# -- credentials and agents --------------------------------------------------------------------------------------------
+
+
+def _handle_auth(*, agent: str, api_key: str | None = None, base_image: str | None = None) -> None:
+    """Store a credential for one agent."""
+    from terok_executor.credentials.auth import Authenticator, store_api_key
+    from terok_executor.credentials.vault_config import write_vault_config
+
+    if api_key is None:
+        from terok_executor.paths import mounts_dir
+
+        Authenticator(agent).run(None, mounts_dir=mounts_dir(), image=lambda: _auth_image(base_image))
+    else:
+        key = sys.stdin.readline() if api_key == "-" else api_key
+        if not key.strip():
+            raise SystemExit("cannot store the API key: it is empty\nhint: pass it on standard input with --api-key -")
+        store_api_key(agent, key.strip())
+        print(f"stored the API key of {agent}")
+    write_vault_config(agent)
+
+
+def _auth_image(base_image: str | None) -> str:
+    from terok_executor.container.build import ImageBuilder
+
+    return ImageBuilder(base_image or _base_image(_DEFAULT_BASE)).ensure_default_l1()
+
+
+def _handle_agents_list(*, show_all: bool = False) -> None:
+    """Print the known agents, with *show_all* also the tools."""
+    from terok_executor.roster import AgentRoster
+
+    rows = [("NAME", "LABEL", "TYPE"), *AgentRoster.shared().listing(show_all=show_all)]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    for name, label, kind in rows:
+        print(f"{name:<{widths[0]}}  {label:<{widths[1]}}  {kind}")
+
+
+def _handle_agents_set(*, selection: str | None = None) -> None:
+    """Write the default selection of agents to the configuration."""
+    from terok_executor.config import set_image_agents
+    from terok_executor.roster import AgentRoster
+
+    roster = AgentRoster.shared()
+    chosen = roster.prompt_selection() if selection is None else selection
+    roster.validate_selection(chosen)
+    print(f"image.agents = {chosen} ({set_image_agents(chosen)})")
+
+
+# -- images and set-up -------------------------------------------------------------------------------------------------
+
+
+def _handle_build(
+    *,
+    base: str = _DEFAULT_BASE,
+    family: str | None = None,
+    agents: str = "all",
+    rebuild: bool = False,
+    full_rebuild: bool = False,
+    sidecar: bool = False,
+) -> None:
+    """Build the base and agent images, with *sidecar* also the tool image."""
+    from terok_executor.config import image_agents
+    from terok_executor.container.build import BuildError, ImageBuilder
+
+    builder = ImageBuilder(_base_image(base), family)
+    selection = image_agents() or agents if agents == "all" else agents
+    try:
+        images = builder.build_base(
+            agents=_parse_selection(selection), rebuild=rebuild, full_rebuild=full_rebuild,
+            tag_as_default=selection == (image_agents() or "all"),
+        )  # fmt: skip
+        print(f"L0: {images.l0}\nL1: {images.l1}")
+        if sidecar:
+            print(f"sidecar: {builder.build_sidecar(rebuild=rebuild, full_rebuild=full_rebuild)}")
+    except (BuildError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+
+
+def _parse_selection(text: str) -> Any:
+    from terok_executor.roster import AgentRoster
+
+    return AgentRoster.parse_selection(text)
+
+
+def _handle_setup(
+    *,
+    check: bool = False,
+    no_sandbox: bool = False,
+    no_images: bool = False,
+    base: str = _DEFAULT_BASE,
+    family: str | None = None,
+    passphrase_tier: str | None = None,
+    cfg: SandboxConfig | None = None,
+) -> None:
+    """Install the hooks, provision the vault, build the images; with *check* only look."""
+    base = _base_image(base)
+    if check:
+        if not _print_setup_status(base, family, cfg):
+            raise SystemExit(1)
+        return
+    if not no_sandbox:
+        from terok_executor.sandbox import ensure_sandbox_ready
+
+        extra = {"passphrase_tier": passphrase_tier} if passphrase_tier else {}
+        ensure_sandbox_ready(cfg=cfg, **extra)
+    if not no_images:
+        _build_images_with_banner(base, family)
+    print("next: `terok-executor auth claude --api-key -`, then `terok-executor run claude . -p \"…\"`")
+
+
+def _print_setup_status(base: str, family: str | None, cfg: SandboxConfig | None = None) -> bool:
+    """Print what is in place; true when nothing is missing."""
+    from terok_executor.preflight import Preflight
+
+    flight = Preflight(provider="", base_image=base, family=family, interactive=False, cfg=cfg)
+    results = [flight.check_podman(), flight.check_sandbox_services(), flight.check_images()]
+    for result in results:
+        flight.report(result)
+    return all(result.ok for result in results)
+
+
+def _build_images_with_banner(base: str, family: str | None) -> None:
+    from terok_executor.config import image_agents
+    from terok_executor.container.build import BuildError, ImageBuilder
+
+    print(f"building the images on {base}; the first time takes minutes")
+    try:
+        tag = ImageBuilder(base, family).ensure_default_l1(_parse_selection(image_agents() or "all"))
+    except (BuildError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+    print(f"image: {tag}")
+
+
+def _handle_uninstall(
+    *,
+    no_sandbox: bool = False,
+    keep_images: bool = False,
+    base: str = _DEFAULT_BASE,
+    cfg: SandboxConfig | None = None,
+) -> None:
+    """Remove the images, then the hooks; credentials, configuration and state stay."""
+    if not keep_images:
+        _remove_images(_base_image(base))
+    if not no_sandbox:
+        from terok_sandbox.commands import _handle_sandbox_uninstall
+
+        _handle_sandbox_uninstall(cfg=cfg)
+
+
+def _remove_images(base: str) -> None:
+    import subprocess
+
+    from terok_executor.container.build import ImageBuilder
+
+    builder = ImageBuilder(base)
+    command = ["podman", "image", "rm", "--force", builder.l1_tag(), builder.l0_tag]
+    try:
+        subprocess.run(command, capture_output=True, timeout=30)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"warning: the images could not be removed: {error}", file=sys.stderr)
+
+
+# -- containers --------------------------------------------------------------------------------------------------------
+
+
+def _handle_list() -> None:
+    """Print our containers and their states, sorted by name."""
+    from terok_executor.container.listing import states
+
+    for name, state in sorted(states().items()):
+        print(f"{name}  {state}")
+
+
+def _handle_stop(*, name: str) -> None:
+    """Remove one of our containers and what belongs to it."""
+    from terok_executor.container import stopping
+    from terok_executor.integrations import sandbox as catalogue
+
+    labels = stopping.labels_of(name)
+    if labels is None:
+        print(f"container `{name}` not found")
+        return
+    owner = stopping.managed(labels)
+    if owner is None:
+        raise SystemExit(
+            f"cannot stop container `{name}`: it was not started by terok-executor\n"
+            f"hint: if you mean it, use `podman rm -f {name}`"
+        )
+    runtime = catalogue.PodmanRuntime()
+    (result,) = runtime.force_remove([runtime.container(name)])
+    if not result.removed:
+        raise SystemExit(f"cannot stop container `{name}`: {result.error}")
+    stopping.clear(catalogue.SandboxConfig(), name, owner)
+    print(f"stopped and removed {name}")
+
+
+def _handle_logs(*, name: str, follow: bool = False, tail: int | None = None, raw: bool = False) -> None:
+    """Print what a container wrote; Claude's event stream as readable lines unless *raw*."""
+    from terok_executor.container.transcript import show
+
+    raise SystemExit(show(name, follow=follow, tail=tail, raw=raw))
+
+
+def _handle_show_config(*, cfg: SandboxConfig | None = None) -> None:
+    """Print the effective sandbox configuration as YAML, secrets hidden."""
+    from terok_executor.integrations import sandbox as catalogue
+    from terok_native import _lib
+
+    print(_lib.base_yaml_dump(_shown_config(cfg or catalogue.SandboxConfig())), end="")
+
+
+def _shown_config(cfg: SandboxConfig) -> dict[str, Any]:
+    import dataclasses
+
+    hidden = {"credentials_passphrase", "credentials_passphrase_command"}
+    shown: dict[str, Any] = {}
+    for field in dataclasses.fields(cfg):
+        value = getattr(cfg, field.name)
+        if field.name in hidden and value:
+            value = "<redacted>"
+        shown[field.name] = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+    return shown
+
+
+def _handle_acp(*, container_name: str, socket_path: str) -> None:
+    """Serve the agents of a container over the Agent Client Protocol."""
+    raise SystemExit(
+        f"cannot serve `{container_name}` on `{socket_path}`: ACP is not part of this version\n"
+        "hint: log in with `podman exec -it` instead"
+    )
+
+
+# -- vault extension ---------------------------------------------------------------------------------------------------
+
+
+def _handle_vault_routes(*, cfg: SandboxConfig | None = None) -> None:
+    """Write the route table anew."""
+    from terok_executor.roster import AgentRoster
+
+    print(AgentRoster.shared().ensure_vault_routes(cfg=cfg))
+
+
+def _handle_vault_clean(*, cfg: SandboxConfig | None = None) -> None:
+    """Delete credential files that an agent left in the shared directories."""
+    from terok_executor.credentials.leaks import remove_leaked_credentials
+    from terok_executor.paths import mounts_dir
+
+    removed = remove_leaked_credentials(mounts_dir())
+    for provider, path in removed:
+        print(f"removed {path} ({provider})")
+    if not removed:
+        print("No leaked credential files found")
+
+
+# -- the tree ----------------------------------------------------------------------------------------------------------
+
+_AGENTS_HELP = "Selection: names, -names to leave out, or all"
+_BASE = ArgDef(name="--base", default=_DEFAULT_BASE, help="Base image to build on top of")
+_FAMILY = ArgDef(name="--family", help="Package family of the base: deb or rpm")
+_TIMEZONE = ArgDef(name="--timezone", help="IANA time zone; default is the host's")
+_YES = ArgDef(name="--yes", action="store_true", dest="yes", help="Answer every question with yes")
+_NO_PREFLIGHT = ArgDef(
+    name="--no-preflight", action="store_true", dest="no_preflight", help="Skip the checks before the run"
+)
+_GATE = ArgDef(name="--gate", action="store_true", default=True, help="Use gate (default)")
+_NAME = ArgDef(name="--name", help="Container name override")
+_BRANCH = ArgDef(name="--branch", help="Branch to check out inside")
+_REPO = ArgDef(name="repo", nargs="?", default=".", help="Directory or git URL to work on")
+
+RUN_COMMAND = CommandDef(
+    name="run",
+    help="Run one agent in a hardened container",
+    handler=_handle_run,
+    args=(
+        ArgDef(name="agent", help="Agent to run, see agents list"),
+        _REPO,
+        ArgDef(name="-p", dest="prompt", help="Prompt for a headless run"),
+        ArgDef(name="-m", dest="model", help="Model override"),
+        ArgDef(name="--max-turns", type=int, help="Maximum agent turns"),
+        ArgDef(name="--timeout", type=int, default=1800, help="Seconds the agent may run"),
+        ArgDef(name="--interactive", action="store_true", help="Start and wait for a login"),
+        ArgDef(name="--web", action="store_true", help="Toad web mode"),
+        ArgDef(name="--port", type=int, help="Web port on this host, default any"),
+        _GATE,
+        ArgDef(name="--no-gate", action="store_true", help="Let the container clone directly"),
+        _BRANCH,
+        _NAME,
+        ArgDef(name="--restricted", action="store_true", help="Ask before each action, no privilege gain"),
+        ArgDef(name="--gpu", action="store_true", help="Enable GPU passthrough"),
+        ArgDef(name="--memory", help="Memory limit such as 4g"),
+        ArgDef(name="--cpus", help="CPU limit such as 2.0"),
+        ArgDef(name="--git-identity-from-host", action="store_true", help="Name the host's git user in commits"),
+        ArgDef(name="--shared-dir", help="Host directory to mount as well"),
+        ArgDef(name="--shared-mount", default="/shared", help="Where the shared directory appears"),
+        _BASE,
+        _FAMILY,
+        _TIMEZONE,
+        _YES,
+        _NO_PREFLIGHT,
+    ),
+)
+RUN_TOOL_COMMAND = CommandDef(
+    name="run-tool",
+    help="Run one tool in a container of its own",
+    handler=_handle_run_tool,
+    args=(
+        ArgDef(name="tool", help="Tool name (coderabbit)"),
+        _REPO,
+        _BRANCH,
+        _GATE,
+        ArgDef(name="--no-gate", action="store_true", help="Disable gate"),
+        _NAME,
+        ArgDef(name="--timeout", type=int, default=600, help="Seconds the tool may run"),
+        ArgDef(name="tool_args", nargs="*", help="Arguments for the tool, after --"),
+        _BASE,
+        _FAMILY,
+        _TIMEZONE,
+        _YES,
+        _NO_PREFLIGHT,
+    ),
+)
+AUTH_COMMAND = CommandDef(
+    name="auth",
+    help="Authenticate an agent",
+    handler=_handle_auth,
+    args=(
+        ArgDef(name="agent", help="Agent or tool to authenticate"),
+        ArgDef(name="--api-key", help="Store this key; - reads it from standard input"),
+        ArgDef(name="--base-image", help="Base image of the login container"),
+    ),
+)
+AGENTS_COMMAND = CommandDef(
+    name="agents",
+    help="List agents and choose the default ones",
+    children=(
+        CommandDef(
+            name="list",
+            help="List the agents we know",
+            handler=_handle_agents_list,
+            args=(ArgDef(name="--all", action="store_true", dest="show_all", help="List the tools as well"),),
+        ),
+        CommandDef(
+            name="set",
+            help="Choose which agents images hold",
+            handler=_handle_agents_set,
+            args=(ArgDef(name="selection", nargs="?", help=_AGENTS_HELP),),
+        ),
+    ),
+)
+BUILD_COMMAND = CommandDef(
+    name="build",
+    help="Build the base and agent images",
+    handler=_handle_build,
+    args=(
+        _BASE,
+        _FAMILY,
+        ArgDef(name="--agents", default="all", help=_AGENTS_HELP),
+        ArgDef(name="--rebuild", action="store_true", help="Install the agents anew, keep the rest"),
+        ArgDef(name="--full-rebuild", action="store_true", help="Force --no-cache --pull=always"),
+        ArgDef(name="--sidecar", action="store_true", help="Build the tool image as well"),
+    ),
+)
+SETUP_COMMAND = CommandDef(
+    name="setup",
+    help="Prepare this host for running agents",
+    handler=_handle_setup,
+    args=(
+        ArgDef(name="--check", action="store_true", help="Only report what is missing"),
+        ArgDef(name="--no-sandbox", action="store_true", dest="no_sandbox", help="Leave hooks and vault alone"),
+        ArgDef(name="--no-images", action="store_true", dest="no_images", help="Do not build any image"),
+        _BASE,
+        _FAMILY,
+    ),
+)
+UNINSTALL_COMMAND = CommandDef(
+    name="uninstall",
+    help="Remove images and hooks, keep all data",
+    handler=_handle_uninstall,
+    args=(
+        ArgDef(name="--no-sandbox", action="store_true", dest="no_sandbox", help="Leave the hooks in place"),
+        ArgDef(name="--keep-images", action="store_true", dest="keep_images", help="Leave the images in place"),
+        _BASE,
+    ),
+)
+LIST_COMMAND = CommandDef(name="list", help="List running containers", handler=_handle_list)
+STOP_COMMAND = CommandDef(
+    name="stop",
+    help="Stop and remove one container of ours",
+    handler=_handle_stop,
+    args=(ArgDef(name="name", help="Container name"),),
+)
+SHOW_CONFIG_COMMAND = CommandDef(
+    name="show-config", help="Print the configuration that is in force", handler=_handle_show_config
+)
+ACP_COMMAND = CommandDef(
+    name="acp",
+    help="Serve the agents of one container over ACP",
+    handler=_handle_acp,
+    args=(
+        ArgDef(name="container_name", help="Container whose agents are served"),
+        ArgDef(name="socket_path", help="Unix socket to listen on here"),
+    ),
+)
+LOGS_COMMAND = CommandDef(
+    name="logs",
+    help="Print what a container wrote",
+    handler=_handle_logs,
+    args=(
+        ArgDef(name="name", help="Container name"),
+        ArgDef(name="-f/--follow", action="store_true", help="Go on until the container ends"),
+        ArgDef(name="--tail", type=int, help="Only this many lines from the end"),
+        ArgDef(name="--raw", action="store_true", help="Print the log as it is"),
+    ),
+)
+
+#: The executor's own verbs, in the order callers know.
+COMMANDS: tuple[CommandDef, ...] = (
+    RUN_COMMAND,
+    RUN_TOOL_COMMAND,
+    AUTH_COMMAND,
+    AGENTS_COMMAND,
+    BUILD_COMMAND,
+    SETUP_COMMAND,
+    UNINSTALL_COMMAND,
+    LIST_COMMAND,
+    STOP_COMMAND,
+    SHOW_CONFIG_COMMAND,
+    ACP_COMMAND,
+)
+
+#: Verbs that the executor adds to the sandbox's vault group.
+VAULT_EXTENSION: tuple[CommandDef, ...] = (
+    CommandDef(name="routes", help="Write the route table anew", handler=_handle_vault_routes),
+    CommandDef(name="clean", help="Delete leaked credential files", handler=_handle_vault_clean),
+)

@@ -1,0 +1,159 @@
+"""The last steps of a launch, shared by the runner and by callers that prepare their own environment."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from terok_sandbox.config import SandboxConfig
+    from terok_sandbox.launch import PerContainerResources
+    from terok_sandbox.sandbox import LifecycleHooks, Sandbox, VolumeSpec
+
+#: Annotation whose value is the sidecar's path; the supervisor's hook fires on it.
+SIDECAR_ANNOTATION = "terok.sandbox.sidecar"
+
+_PORT_VARIABLES = (
+    ("TEROK_TOKEN_BROKER_PORT", "token_broker_port"),
+    ("TEROK_SSH_SIGNER_PORT", "ssh_signer_port"),
+    ("TEROK_GATE_PORT", "gate_port"),
+)
+_HOST_ALIAS = "host.containers.internal"
+
+
+def launch(
+    sandbox: Sandbox,
+    *,
+    env: Mapping[str, str],
+    volumes: list[VolumeSpec],
+    image: str,
+    command: list[str],
+    name: str,
+    task_dir: Path,
+    gpu: bool,
+    memory: str | None,
+    cpus: str | None,
+    unrestricted: bool,
+    sealed: bool,
+    hooks: LifecycleHooks | None,
+    extra_args: list[str] | None,
+    hostname: str | None,
+    annotations: Mapping[str, str] | None,
+    runtime: str | None,
+    project_id: str,
+    task_id: str,
+    dossier_path: Path | str | None,
+    per_container: PerContainerResources | None,
+) -> str:
+    """Write the sidecar and start the container; see :meth:`AgentRunner.launch_prepared`."""
+    from terok_sandbox.launch import allocate_per_container_resources
+    from terok_sandbox.runtime import GpuConfigError
+    from terok_sandbox.sandbox import CONTAINER_RUNTIME_DIR, RunSpec, Sharing, VolumeSpec
+
+    from terok_executor.container.build import BuildError
+
+    cfg = sandbox.config
+    resources = per_container or allocate_per_container_resources(cfg, name)
+    full_env = _with_ports(env, resources) if cfg.services_mode == "tcp" else dict(env)
+    runtime_mount = VolumeSpec(
+        resources.container_runtime_dir, CONTAINER_RUNTIME_DIR, sharing=Sharing.SHARED, live=True
+    )
+    sidecar = _write_sidecar(cfg, name, resources, full_env, project_id, task_id, dossier_path)
+    ports = (resources.gate_port, resources.token_broker_port, resources.ssh_signer_port)
+    spec = RunSpec(
+        container_name=name, image=image, env=full_env, volumes=(*volumes, runtime_mount), command=tuple(command),
+        task_dir=Path(task_dir), gpu_enabled=gpu, memory=memory, cpus=cpus, extra_args=tuple(extra_args or ()),
+        unrestricted=unrestricted, sealed=sealed, hostname=hostname, runtime=runtime,
+        annotations={**(annotations or {}), SIDECAR_ANNOTATION: str(sidecar)},
+        loopback_ports=tuple(port for port in ports if port is not None),
+    )  # fmt: skip
+    try:
+        sandbox.run(spec, hooks=hooks)
+    except GpuConfigError as error:
+        raise BuildError(str(error)) from error
+    return name
+
+
+def _with_ports(env: Mapping[str, str], resources: PerContainerResources) -> dict[str, str]:
+    """The environment with this container's own ports, also in values that were rendered with another one."""
+    out = dict(env)
+    for variable, field in _PORT_VARIABLES:
+        port = getattr(resources, field)
+        if port is not None:
+            out[variable] = str(port)
+    if out.get("GITLAB_API_HOST", "").startswith(f"{_HOST_ALIAS}:"):
+        out["GITLAB_API_HOST"] = f"{_HOST_ALIAS}:{resources.token_broker_port}"
+    return out
+
+
+def _write_sidecar(
+    cfg: SandboxConfig,
+    name: str,
+    resources: PerContainerResources,
+    env: Mapping[str, str],
+    project_id: str,
+    task_id: str,
+    dossier_path: Path | str | None,
+) -> Path:
+    from terok_executor.container.build import BuildError
+    from terok_executor.container.sidecar import write_supervisor_sidecar
+
+    gate: dict[str, Any] = {}
+    if "TEROK_GATE_TOKEN" in env:
+        gate = {
+            "gate_base_path": cfg.gate_base_path,
+            "gate_token": env["TEROK_GATE_TOKEN"],
+            "gate_port": resources.gate_port,
+        }
+    path = write_supervisor_sidecar(
+        name, cfg=cfg, per_container=resources, project_id=project_id, task_id=task_id, dossier_path=dossier_path,
+        **gate,
+    )  # fmt: skip
+    if path is None:
+        raise BuildError(
+            f"cannot launch container `{name}`: its supervisor's sidecar could not be written\n"
+            f"hint: check that `{cfg.state_dir}` is writable and its disk has space"
+        )
+    return path
+
+
+def forget(cfg: SandboxConfig, container: str, scope: str, subject: str) -> list[str]:
+    """Remove what belongs to a container that is gone: tokens, sidecar, runtime directory.
+
+    Goes on after a failure; returns one line per thing that could not be removed.
+    """
+    problems = []
+    try:
+        revoke(cfg, scope, subject)
+    except Exception as error:
+        problems.append(f"tokens of `{subject}`: {error}")
+    for path in (cfg.state_dir / "sidecar" / f"{container}.json", cfg.runtime_dir / "run" / container):
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            problems.append(f"`{path}`: {error}")
+    for line in problems:
+        print(f"warning: could not remove {line}", file=sys.stderr)
+    return problems
+
+
+def revoke(cfg: SandboxConfig, scope: str, subject: str) -> int:
+    """Revoke every phantom token of one run; 0 when there is no vault yet.
+
+    Raises:
+        NoPassphraseError: the vault is locked.
+        WrongPassphraseError: its passphrase does not fit.
+    """
+    if not cfg.db_path.exists():
+        return 0
+    db = cfg.open_credential_db()
+    try:
+        return db.revoke_tokens(scope, subject)
+    finally:
+        db.close()

@@ -1,0 +1,16 @@
+"""Which containers are ours, and how they are."""
+
+from __future__ import annotations
+
+from terok_executor.container import plan
+
+
+def states() -> dict[str, str]:
+    """Return ``{container name: state}`` for containers that carry our label, running or not.
+
+    Raises:
+        SystemExit: podman is missing or failed.
+    """
+    from terok_native import _lib
+
+    return _lib.podman_states_by_label(f"{plan.LABEL_MANAGED}={plan.MANAGED_BY}")

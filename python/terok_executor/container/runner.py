@@ -1,0 +1,621 @@
+"""Launches one agent or tool in a hardened, supervised container.
+
+The steps are always the same: check every argument, make sure the images exist, prepare the agent's private
+configuration, assemble environment and mounts, write the supervisor's sidecar, launch, follow. A launch that fails
+leaves no container, token, directory or sidecar behind.
+
+Collaborators (sandbox, runtime, roster, image builder, environment assembly) are looked up when they are used, because
+callers replace them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from terok_executor.container import follow as following
+from terok_executor.container import logs as _logs
+from terok_executor.container import plan as planning
+from terok_executor.container.plan import RunPlan
+from terok_executor.container.repository import repo_key, resolve_repo
+
+if TYPE_CHECKING:
+    from terok_sandbox.config import SandboxConfig
+    from terok_sandbox.launch import PerContainerResources
+    from terok_sandbox.runtime import ContainerRuntime
+    from terok_sandbox.sandbox import LifecycleHooks, Sandbox, VolumeSpec
+
+    from terok_executor.roster import AgentRoster
+
+_READY_TIMEOUT_S = 120.0
+_CLI_READY = "__CLI_READY__"
+#: Following goes on this much longer than the agent's own limit, for start-up and clean-up.
+_FOLLOW_MARGIN_S = 60
+
+_build_logs_cmd = _logs.build_logs_cmd
+_generate_task_id = planning.new_run_id
+_resolve_repo = resolve_repo
+
+
+class AgentRunner:
+    """Runs agents in containers: headless with a prompt, interactive, as a web front end, or a single tool.
+
+    Args:
+        sandbox: Facade to launch with; made on first use when missing.
+        runtime: Container runtime to watch with; the sandbox's own when missing.
+        roster: Known agents; the shared roster when missing.
+        base_image: Image that the agent images build on.
+        family: Package family of *base_image* (``deb`` or ``rpm``); detected when missing.
+        cfg: Sandbox configuration; ignored when *sandbox* is given.
+
+    Raises:
+        ValueError: *sandbox* and *runtime* are not the same backend instance.
+    """
+
+    def __init__(
+        self,
+        *,
+        sandbox: Sandbox | None = None,
+        runtime: ContainerRuntime | None = None,
+        roster: AgentRoster | None = None,
+        base_image: str = "fedora:44",
+        family: str | None = None,
+        cfg: SandboxConfig | None = None,
+    ) -> None:
+        if sandbox is not None and runtime is not None and sandbox.runtime is not runtime:
+            raise ValueError("sandbox.runtime and runtime must be the same backend instance; pass one of them")
+        self._sandbox = sandbox
+        self._runtime = runtime
+        self._roster = roster
+        self._base_image = base_image
+        self._family = family
+        self._cfg = cfg
+        #: Exit code of the last followed run, ``None`` before.
+        self.last_exit_code: int | None = None
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The launch facade."""
+        if self._sandbox is None:
+            from terok_executor.integrations import sandbox as catalogue
+
+            self._sandbox = catalogue.Sandbox(config=self._cfg, runtime=self._runtime)
+        return self._sandbox
+
+    @property
+    def runtime(self) -> ContainerRuntime:
+        """The container runtime, always the one the sandbox uses."""
+        if self._runtime is None:
+            self._runtime = self.sandbox.runtime
+        return self._runtime
+
+    @property
+    def roster(self) -> AgentRoster:
+        """The known agents."""
+        if self._roster is None:
+            from terok_executor.roster import AgentRoster
+
+            self._roster = AgentRoster.shared()
+        return self._roster
+
+    def run_headless(
+        self,
+        provider: str,
+        repo: str,
+        *,
+        prompt: str,
+        branch: str | None = None,
+        model: str | None = None,
+        max_turns: int | None = None,
+        timeout: int = 1800,
+        gate: bool = True,
+        name: str | None = None,
+        follow: bool = False,
+        unrestricted: bool = True,
+        gpu: bool = False,
+        memory: str | None = None,
+        cpus: str | None = None,
+        hooks: LifecycleHooks | None = None,
+        human_name: str | None = None,
+        human_email: str | None = None,
+        authorship: str | None = None,
+        shared_dir: Path | None = None,
+        shared_mount: str = "/shared",
+        timezone: str | None = None,
+        project_id: str = "",
+        task_id: str = "",
+        dossier_path: Path | str | None = None,
+    ) -> str:
+        """Let *provider* work on *repo* with *prompt*; return the container name.
+
+        Args:
+            provider: Agent name.
+            repo: Directory on this host, or a git URL.
+            prompt: What the agent is asked to do; travels by file, never by argument.
+            timeout: Seconds the agent may run.
+            follow: Copy the output until the agent ends; its exit code is then in :attr:`last_exit_code`.
+            project_id: Identity of the caller's project, for the supervisor; empty when standalone.
+            task_id: Identity of the caller's task, likewise.
+
+        Raises:
+            SystemExit: an argument is wrong, or podman refused the launch.
+            BuildError: an image could not be built, or the launch could not be prepared.
+        """
+        planning.check_positive("timeout", timeout)
+        planning.check_positive("max_turns", max_turns)
+        agent = self.roster.get_provider(provider)
+        command, full_prompt = self._headless(agent, prompt, model, max_turns, timeout)
+        name = self._launch_agent(
+            "headless", agent.name, repo, command, prompt=full_prompt, branch=branch, gate=gate, name=name,
+            unrestricted=unrestricted, gpu=gpu, memory=memory, cpus=cpus, hooks=hooks, human_name=human_name,
+            human_email=human_email, authorship=authorship, shared_dir=shared_dir, shared_mount=shared_mount,
+            timezone=timezone, project_id=project_id, task_id=task_id, dossier_path=dossier_path,
+        )  # fmt: skip
+        if follow:
+            self._follow(name, timeout, hooks)
+        return name
+
+    def run_interactive(
+        self,
+        provider: str,
+        repo: str,
+        *,
+        branch: str | None = None,
+        gate: bool = True,
+        name: str | None = None,
+        unrestricted: bool = True,
+        gpu: bool = False,
+        memory: str | None = None,
+        cpus: str | None = None,
+        hooks: LifecycleHooks | None = None,
+        human_name: str | None = None,
+        human_email: str | None = None,
+        authorship: str | None = None,
+        shared_dir: Path | None = None,
+        shared_mount: str = "/shared",
+        timezone: str | None = None,
+        project_id: str = "",
+        task_id: str = "",
+        dossier_path: Path | str | None = None,
+    ) -> str:
+        """Start a container for *provider* that waits for a login; return its name and print the login command.
+
+        See :meth:`run_headless` for the arguments and errors.
+        """
+        agent = self.roster.get_provider(provider)
+        name = self._launch_agent(
+            "interactive", agent.name, repo, planning.interactive_command(), branch=branch, gate=gate, name=name,
+            unrestricted=unrestricted, gpu=gpu, memory=memory, cpus=cpus, hooks=hooks, human_name=human_name,
+            human_email=human_email, authorship=authorship, shared_dir=shared_dir, shared_mount=shared_mount,
+            timezone=timezone, project_id=project_id, task_id=task_id, dossier_path=dossier_path,
+        )  # fmt: skip
+        if self.sandbox.stream_logs(name, timeout=_READY_TIMEOUT_S, ready_check=_is_ready):
+            _fire(hooks, "post_ready")
+            login = self.runtime.container(name).login_command(command=("bash", "-l"))
+            print(f"log in with: {_shell(login)}")
+        return name
+
+    def run_web(
+        self,
+        repo: str,
+        *,
+        port: int | None = None,
+        branch: str | None = None,
+        gate: bool = True,
+        name: str | None = None,
+        public_url: str | None = None,
+        unrestricted: bool = True,
+        gpu: bool = False,
+        memory: str | None = None,
+        cpus: str | None = None,
+        hooks: LifecycleHooks | None = None,
+        human_name: str | None = None,
+        human_email: str | None = None,
+        authorship: str | None = None,
+        shared_dir: Path | None = None,
+        shared_mount: str = "/shared",
+        timezone: str | None = None,
+        project_id: str = "",
+        task_id: str = "",
+        dossier_path: Path | str | None = None,
+    ) -> str:
+        """Serve the web front end for *repo* on a loopback port, behind a one-time token; return the container name.
+
+        With ``port=None`` a free port is chosen. The address, token included, is printed when the gate answers. See
+        :meth:`run_headless` for the other arguments and errors.
+        """
+        if port is None:
+            with self.runtime.reserve_port() as reservation:
+                port = reservation.port
+        elif not 1 <= port <= 65535:
+            raise SystemExit(f"port must be between 1 and 65535, not {port}")
+        url = public_url or f"http://127.0.0.1:{port}"
+        token = _web_token()
+        name = self._launch_agent(
+            "web", "claude", repo, planning.web_command(url), branch=branch, gate=gate, name=name,
+            unrestricted=unrestricted, gpu=gpu, memory=memory, cpus=cpus, hooks=hooks, human_name=human_name,
+            human_email=human_email, authorship=authorship, shared_dir=shared_dir, shared_mount=shared_mount,
+            timezone=timezone, project_id=project_id, task_id=task_id, dossier_path=dossier_path, web_token=token,
+            publish=("-p", f"127.0.0.1:{port}:{planning.WEB_PORT_IN_CONTAINER}"),
+        )  # fmt: skip
+        if self.sandbox.stream_logs(name, timeout=_READY_TIMEOUT_S):
+            _fire(hooks, "post_ready")
+        print(f"{url}/?token={token}")
+        return name
+
+    def run_tool(
+        self,
+        tool: str,
+        repo: str,
+        *,
+        tool_args: tuple[str, ...] = (),
+        branch: str | None = None,
+        gate: bool = True,
+        name: str | None = None,
+        follow: bool = True,
+        timeout: int = 600,
+        timezone: str | None = None,
+        project_id: str = "",
+        task_id: str = "",
+        dossier_path: Path | str | None = None,
+    ) -> str:
+        """Run one tool from its own image on *repo*; return the container name.
+
+        The tool gets its real credential, because no agent runs beside it; the credential travels in podman's
+        environment, never in an argument.
+
+        Raises:
+            SystemExit: an argument is wrong, or no credential is stored for a tool that needs one.
+            BuildError: the image could not be built.
+        """
+        planning.check_positive("timeout", timeout)
+        sidecar = self.roster.get_sidecar_spec(tool)
+        plan = self._plan("tool", repo, name, gate, project_id, task_id)
+        image = self._ensure_sidecar_image(sidecar.tool_name)
+        credentials = self._tool_credentials(tool, sidecar.env_map)
+        resources = self._allocate(plan)
+        task_dir = _make_task_dir(plan)
+        try:
+            env, volumes = self._tool_environment(plan, task_dir, branch, planning.detect_timezone(timezone))
+            self.launch_prepared(
+                env={**env, **credentials}, volumes=volumes, image=image,
+                command=planning.tool_command(sidecar.tool_name, tuple(tool_args), timeout), name=plan.container,
+                task_dir=task_dir, extra_args=plan.label_args(task_dir), project_id=plan.scope,
+                task_id=plan.subject, dossier_path=dossier_path, per_container=resources,
+            )  # fmt: skip
+        except BaseException:
+            self._undo(plan, task_dir)
+            raise
+        if follow:
+            self._follow(plan.container, timeout, None)
+        return plan.container
+
+    def launch_prepared(
+        self,
+        *,
+        env: dict[str, str],
+        volumes: list[VolumeSpec],
+        image: str,
+        command: list[str],
+        name: str,
+        task_dir: Path,
+        gpu: bool = False,
+        memory: str | None = None,
+        cpus: str | None = None,
+        unrestricted: bool = True,
+        sealed: bool = False,
+        hooks: LifecycleHooks | None = None,
+        extra_args: list[str] | None = None,
+        hostname: str | None = None,
+        annotations: dict[str, str] | None = None,
+        runtime: str | None = None,
+        project_id: str = "",
+        task_id: str = "",
+        dossier_path: Path | str | None = None,
+        per_container: PerContainerResources | None = None,
+    ) -> str:
+        """Launch a container whose environment and mounts the caller has prepared; return its name.
+
+        The caller's mappings are never changed. The supervisor's sidecar is written first; without it nothing starts.
+
+        Raises:
+            BuildError: the sidecar could not be written, or the GPU could not be handed over.
+            ValueError: the container name is not acceptable.
+            SystemExit: podman refused the launch, or no supervisor answers.
+            FileNotFoundError: podman is not installed.
+        """
+        from terok_executor.container.launching import launch
+
+        return launch(
+            self.sandbox, env=env, volumes=volumes, image=image, command=command, name=name, task_dir=task_dir,
+            gpu=gpu, memory=memory, cpus=cpus, unrestricted=unrestricted, sealed=sealed, hooks=hooks,
+            extra_args=extra_args, hostname=hostname, annotations=annotations, runtime=runtime,
+            project_id=project_id, task_id=task_id, dossier_path=dossier_path, per_container=per_container,
+        )  # fmt: skip
+
+    def wait_for_exit(self, container_name: str, timeout: float | None = None) -> int:
+        """Block until the container ends; see :func:`terok_executor.container.logs.wait_for_exit`."""
+        return _logs.wait_for_exit(container_name, timeout)
+
+    def logs(
+        self,
+        container_name: str,
+        *,
+        tail: int | None = None,
+        timestamps: bool = False,
+        since: str | None = None,
+    ) -> str:
+        """Return what the container wrote; see :func:`terok_executor.container.logs.read_logs`."""
+        return _logs.read_logs(container_name, tail=tail, timestamps=timestamps, since=since)
+
+    def capture_logs(
+        self, container_name: str, dest: Path, *, timestamps: bool = True, timeout: float = 60.0
+    ) -> bool:
+        """Archive both output streams; see :func:`terok_executor.container.logs.capture_logs`."""
+        return _logs.capture_logs(container_name, dest, timestamps=timestamps, timeout=timeout)
+
+    def stream_logs_process(
+        self,
+        container_name: str,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        timestamps: bool = False,
+        merge_stderr: bool = False,
+    ) -> subprocess.Popen[bytes]:
+        """Start ``podman logs``; see :func:`terok_executor.container.logs.stream_logs_process`."""
+        return _logs.stream_logs_process(
+            container_name, follow=follow, tail=tail, timestamps=timestamps, merge_stderr=merge_stderr
+        )
+
+    # -- steps -------------------------------------------------------------------------------------------------------
+
+    def _headless(
+        self, agent: Any, prompt: str, model: str | None, max_turns: int | None, timeout: int
+    ) -> tuple[list[str], str]:
+        """The command for a headless run and the prompt with what the agent has no option for."""
+        from terok_executor.provider.providers import CLIOverrides
+
+        settings = agent.apply_config({}, CLIOverrides(model=model, max_turns=max_turns, timeout=timeout))
+        for warning in settings.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        command = agent.build_headless_command(
+            timeout=settings.timeout, model=settings.model, max_turns=settings.max_turns
+        )
+        full = f"{prompt}\n\n{settings.prompt_extra}" if settings.prompt_extra else prompt
+        return planning.shell_command(command), full
+
+    def _plan(self, mode: planning.Mode, repo: str, name: str | None, gate: bool, project: str, task: str) -> RunPlan:
+        run_id = _generate_task_id()
+        container = name or f"{planning.NAME_PREFIX}{run_id}"
+        _check_name(container)
+        code_repo, local_repo = _resolve_repo(repo)
+        if code_repo is not None and gate:
+            code_repo = self._setup_gate(code_repo)[0]
+        return RunPlan(mode, run_id, container, code_repo, local_repo, project, task)
+
+    def _launch_agent(
+        self,
+        mode: planning.Mode,
+        provider: str,
+        repo: str,
+        command: list[str],
+        *,
+        prompt: str | None = None,
+        branch: str | None,
+        gate: bool,
+        name: str | None,
+        hooks: LifecycleHooks | None,
+        shared_dir: Path | None,
+        shared_mount: str,
+        timezone: str | None,
+        project_id: str,
+        task_id: str,
+        dossier_path: Path | str | None,
+        unrestricted: bool,
+        gpu: bool,
+        memory: str | None,
+        cpus: str | None,
+        human_name: str | None,
+        human_email: str | None,
+        authorship: str | None,
+        web_token: str | None = None,
+        publish: tuple[str, ...] = (),
+    ) -> str:
+        planning.check_shared(shared_dir, shared_mount)
+        plan = self._plan(mode, repo, name, gate, project_id, task_id)
+        image = self._ensure_images(provider)
+        resources = self._allocate(plan)
+        task_dir = _make_task_dir(plan)
+        try:
+            config_dir = self._agent_config(plan, provider, prompt, task_dir, web_token)
+            env, volumes = self._agent_environment(
+                plan, provider, task_dir, config_dir, resources, image,
+                branch=branch, unrestricted=unrestricted, timezone=planning.detect_timezone(timezone),
+                **planning.truthy(human_name=human_name, human_email=human_email, authorship=authorship),
+                **({"shared_dir": Path(shared_dir), "shared_mount": shared_mount} if shared_dir else {}),
+            )  # fmt: skip
+            self.launch_prepared(
+                env=env, volumes=volumes, image=image, command=command, name=plan.container, task_dir=task_dir,
+                gpu=gpu, memory=memory, cpus=cpus, unrestricted=unrestricted, hooks=hooks,
+                extra_args=[*plan.label_args(task_dir), *publish], hostname=plan.container,
+                project_id=plan.scope, task_id=plan.subject, dossier_path=dossier_path, per_container=resources,
+            )  # fmt: skip
+        except BaseException:
+            self._undo(plan, task_dir)
+            raise
+        return plan.container
+
+    def _ensure_images(self, provider: str) -> str:
+        """The tag of an image that holds *provider*, built when there is none."""
+        from terok_executor.container.build import ImageBuilder
+
+        builder = ImageBuilder(self._base_image, self._family)
+        tag = builder.ensure_default_l1(_configured_agents())
+        installed = builder.image_agents(tag)
+        if installed and provider not in installed:
+            raise SystemExit(
+                f"cannot run agent `{provider}`: image `{tag}` does not hold it (it holds {', '.join(sorted(installed))})\n"
+                f"hint: build one with `terok-executor build --base {self._base_image} --agents "
+                f"{','.join(sorted({*installed, provider}))}`"
+            )
+        return tag
+
+    def _ensure_sidecar_image(self, tool: str) -> str:
+        """The tag of the image that holds one tool."""
+        from terok_executor.container.build import ImageBuilder
+
+        return ImageBuilder(self._base_image, self._family).build_sidecar(tool_name=tool)
+
+    def _setup_gate(self, url: str) -> tuple[str, str]:
+        """Mirror *url* and return the gate's address and token.
+
+        The gate is not part of this version: a run that asks for it is refused, not silently run without.
+        """
+        raise SystemExit(
+            f"cannot run `{url}` through the git gate: the gate is not part of this version\n"
+            "hint: pass --no-gate (gate=False) to let the container clone the URL itself, or give a local directory"
+        )
+
+    def _allocate(self, plan: RunPlan) -> PerContainerResources:
+        from terok_sandbox.launch import allocate_per_container_resources
+
+        return allocate_per_container_resources(self.sandbox.config, plan.container)
+
+    def _agent_config(
+        self, plan: RunPlan, provider: str, prompt: str | None, task_dir: Path, web_token: str | None
+    ) -> Path:
+        """Write the agent's private configuration; it lies inside the 0700 task directory."""
+        from terok_executor import paths
+        from terok_executor.provider.agents import AgentConfigSpec, prepare_agent_config_dir
+        from terok_executor.provider.instructions import resolve_instructions
+
+        spec = AgentConfigSpec(
+            tasks_root=task_dir, task_id=plan.run_id, subagents=(), prompt=prompt, provider=provider,
+            instructions=resolve_instructions({}, provider), mounts_base=paths.mounts_dir(),
+        )  # fmt: skip
+        config_dir = prepare_agent_config_dir(spec)
+        if web_token is not None:
+            (config_dir / "toad.token").touch(mode=0o600)
+            (config_dir / "toad.token").write_text(web_token, encoding="ascii")
+        return config_dir
+
+    def _agent_environment(
+        self,
+        plan: RunPlan,
+        provider: str,
+        task_dir: Path,
+        config_dir: Path,
+        resources: PerContainerResources,
+        image: str,
+        **fields: Any,
+    ) -> tuple[dict[str, str], list[VolumeSpec]]:
+        from terok_executor import paths
+        from terok_executor.container.env import ContainerEnvSpec, assemble_container_env
+
+        spec = ContainerEnvSpec(
+            task_id=plan.subject, provider_name=provider, workspace_host_path=self._workspace(plan, task_dir),
+            code_repo=plan.code_repo, credential_scope=plan.scope, agent_config_dir=config_dir, task_dir=task_dir,
+            envs_dir=paths.mounts_dir(), **fields,
+        )  # fmt: skip
+        result = assemble_container_env(spec, self.roster, per_container=resources)
+        return dict(result.env), list(result.volumes)
+
+    def _workspace(self, plan: RunPlan, task_dir: Path) -> Path:
+        """The directory mounted at ``/workspace``: the caller's own, or a fresh one that the container clones into."""
+        if plan.local_repo is not None:
+            return plan.local_repo
+        workspace = task_dir / "workspace"
+        workspace.mkdir(mode=0o700)
+        (workspace / ".new-task-marker").touch()
+        return workspace
+
+    def _tool_environment(
+        self, plan: RunPlan, task_dir: Path, branch: str | None, timezone: str | None
+    ) -> tuple[dict[str, str], list[VolumeSpec]]:
+        from terok_sandbox.sandbox import Sharing, VolumeSpec
+
+        env = {"TASK_ID": plan.subject, "REPO_ROOT": "/workspace", "GIT_RESET_MODE": "none"}
+        env |= planning.truthy(TZ=timezone, GIT_BRANCH=branch, CODE_REPO=plan.code_repo)
+        return env, [VolumeSpec(self._workspace(plan, task_dir), "/workspace", sharing=Sharing.PRIVATE)]
+
+    def _tool_credentials(self, tool: str, env_map: dict[str, str]) -> dict[str, str]:
+        """The tool's real credential as environment variables.
+
+        Raises:
+            SystemExit: the tool needs a credential and none is stored.
+        """
+        if not env_map:
+            return {}
+        db = self.sandbox.config.open_credential_db()
+        try:
+            record = db.load_credential("default", tool) or {}
+        finally:
+            db.close()
+        found = {name: str(record[key]) for name, key in env_map.items() if record.get(key)}
+        if not found:
+            raise SystemExit(
+                f"cannot run `{tool}`: no credential is stored for it\n"
+                f"hint: store one with `terok-executor auth {tool} --api-key -`"
+            )
+        return found
+
+    def _follow(self, name: str, timeout: int, hooks: LifecycleHooks | None) -> None:
+        self.last_exit_code = following.follow(
+            name, deadline_s=timeout + _FOLLOW_MARGIN_S, on_ready=lambda: _fire(hooks, "post_ready")
+        )
+        print(following.explain_exit(name, self.last_exit_code, timeout), flush=True)
+        _fire(hooks, "post_stop")
+
+    def _undo(self, plan: RunPlan, task_dir: Path) -> None:
+        """Take back what a failed launch made: tokens, runtime directory, task directory. Collects no errors."""
+        from terok_executor.container.launching import forget
+
+        forget(self.sandbox.config, plan.container, plan.scope, plan.subject)
+        shutil.rmtree(task_dir, ignore_errors=True)
+
+
+def _make_task_dir(plan: RunPlan) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f"{planning.NAME_PREFIX}{plan.run_id}-"))
+
+
+def _configured_agents() -> str:
+    """The agent selection of the user's configuration, else every agent."""
+    from terok_executor.config import image_agents
+
+    return image_agents() or "all"
+
+
+def _check_name(name: str) -> None:
+    from terok_native import _lib
+
+    _lib.base_check_container_name(name)
+
+
+def _is_ready(line: str) -> bool:
+    return _CLI_READY in line or following.INIT_COMPLETE.decode() in line
+
+
+def _fire(hooks: LifecycleHooks | None, moment: str) -> None:
+    hook = getattr(hooks, moment, None)
+    if hook is not None:
+        hook()
+
+
+def _shell(words: list[str]) -> str:
+    import shlex
+
+    return shlex.join(words)
+
+
+def _web_token() -> str:
+    import secrets
+
+    return secrets.token_urlsafe(32)
+
+
+__all__ = ["AgentRunner", "repo_key"]

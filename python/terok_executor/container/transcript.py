@@ -1,0 +1,92 @@
+"""A container's log for reading: Claude's event stream as a transcript, everything else as it is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from terok_executor.container import logs
+
+_LONGEST_RESULT = 400
+
+
+def show(name: str, *, follow: bool, tail: int | None, raw: bool) -> int:
+    """Print the log of *name*; return podman's exit status."""
+    try:
+        process = logs.stream_logs_process(name, follow=follow, tail=tail, merge_stderr=True)
+    except FileNotFoundError:
+        raise SystemExit(f"cannot read the log of container `{name}`: podman is not installed") from None
+    assert process.stdout is not None
+    lines = (line.decode("utf-8", "replace") for line in process.stdout)
+    try:
+        for line in lines if raw else readable(lines):
+            sys.stdout.write(line)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise SystemExit(130) from None
+    return process.wait()
+
+
+def readable(lines: Iterable[str]) -> Iterator[str]:
+    """Turn event lines into transcript lines; lines that are no events pass unchanged."""
+    for line in lines:
+        event = _event(line)
+        if event is None:
+            yield line
+        else:
+            yield from (f"{text}\n" for text in _render(event))
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    if not line.startswith("{"):
+        return None
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and isinstance(value.get("type"), str) else None
+
+
+def _render(event: dict[str, Any]) -> Iterator[str]:
+    kind = event["type"]
+    if kind == "system" and event.get("subtype") == "init":
+        yield f"· session {event.get('session_id', '?')}, model {event.get('model', '?')}"
+    elif kind in ("assistant", "user"):
+        content = (event.get("message") or {}).get("content")
+        for block in content if isinstance(content, list) else []:
+            yield from _render_block(block)
+    elif kind == "result":
+        yield _render_result(event)
+
+
+def _render_block(block: Any) -> Iterator[str]:
+    if not isinstance(block, dict):
+        return
+    if block.get("type") == "text" and block.get("text", "").strip():
+        yield f"● {block['text'].strip()}"
+    elif block.get("type") == "tool_use":
+        yield f"→ {block.get('name', '?')} {_short(json.dumps(block.get('input', {}), ensure_ascii=False))}"
+    elif block.get("type") == "tool_result":
+        mark = "✗" if block.get("is_error") else "✓"
+        yield f"  {mark} {_short(_flat(block.get('content')))}"
+
+
+def _flat(content: Any) -> str:
+    if isinstance(content, list):
+        return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return str(content or "")
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST_RESULT else f"{text[:_LONGEST_RESULT]}…"
+
+
+def _render_result(event: dict[str, Any]) -> str:
+    seconds = float(event.get("duration_ms") or 0) / 1000
+    outcome = "failed" if event.get("is_error") else "done"
+    return f"■ {outcome} after {event.get('num_turns', '?')} turns, {seconds:.1f} s"

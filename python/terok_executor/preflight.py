@@ -1,0 +1,173 @@
+"""What a run needs, checked one by one, and repaired with the user's consent."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from terok_sandbox.config import SandboxConfig
+
+_PODMAN_LIMIT_S = 10
+_NAME_WIDTH = 22
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The outcome of one check."""
+
+    name: str
+    ok: bool
+    message: str
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """The checks in front of one run.
+
+    *interactive* allows questions; *assume_yes* answers them all. *cfg* is the configuration that is checked (default:
+    the one in force); *image* says whether the run needs the agent image.
+    """
+
+    provider: str
+    base_image: str = "fedora:44"
+    family: str | None = None
+    interactive: bool = True
+    assume_yes: bool = False
+    credential_set: str = "default"
+    mounts_dir: Path | None = None
+    cfg: SandboxConfig | None = None
+    image: bool = True
+
+    def run(self) -> bool:
+        """Check everything and offer repairs; true when nothing mandatory is missing."""
+        podman = self.check_podman()
+        self.report(podman)
+        if not podman.ok:
+            return False
+        self.report(self.check_git())
+        mandatory = [self._settle(self.check_sandbox_services, self._fix_services)]
+        if self.image:
+            mandatory.append(self._settle(self.check_images, self._fix_images))
+        self._settle(self.check_credentials, self._fix_credentials)
+        return all(mandatory)
+
+    def report(self, result: CheckResult) -> None:
+        """Print one line for one check."""
+        print(f"  {result.name:<{_NAME_WIDTH}}{'ok' if result.ok else 'FAIL'} ({result.message})")
+
+    # -- checks --------------------------------------------------------------------------------------------------------
+
+    def check_podman(self) -> CheckResult:
+        """Podman is installed and answers."""
+        if shutil.which("podman") is None:
+            return CheckResult("podman", False, "not installed; see https://podman.io/docs/installation")
+        command = ["podman", "version", "--format", "{{.Client.Version}}"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_PODMAN_LIMIT_S)
+        except (OSError, subprocess.SubprocessError) as error:
+            return CheckResult("podman", False, str(error))
+        if done.returncode != 0:
+            return CheckResult("podman", False, done.stderr.strip() or "it does not answer")
+        return CheckResult("podman", True, done.stdout.strip())
+
+    def check_git(self) -> CheckResult:
+        """Git is installed (only informational)."""
+        found = shutil.which("git")
+        return CheckResult("git", found is not None, found or "not installed; repositories cannot be mirrored")
+
+    def check_sandbox_services(self) -> CheckResult:
+        """The supervisor's hooks are installed and podman will run them."""
+        from terok_sandbox.supervisor.install import check_supervisor_hooks
+
+        problem = check_supervisor_hooks()
+        return CheckResult("supervisor hooks", problem is None, problem or "installed")
+
+    def check_images(self) -> CheckResult:
+        """The default agent image exists."""
+        from terok_executor.container.build import ImageBuilder
+
+        tag = ImageBuilder(self.base_image, self.family).l1_tag()
+        done = subprocess.run(["podman", "image", "exists", tag], capture_output=True, timeout=_PODMAN_LIMIT_S)
+        return CheckResult("agent image", done.returncode == 0, tag if done.returncode == 0 else f"{tag} is not built")
+
+    def check_credentials(self) -> CheckResult:
+        """The vault holds a credential for the provider (optional)."""
+        from terok_executor.integrations import sandbox as catalogue
+
+        name = f"credential {self.provider}"
+        cfg = self.cfg or catalogue.SandboxConfig()
+        if not cfg.db_path.exists():
+            return CheckResult(name, False, "the vault does not exist yet")
+        try:
+            db = cfg.open_credential_db()
+        except (RuntimeError, OSError) as error:
+            return CheckResult(name, False, f"the vault is unavailable: {str(error).splitlines()[0]}")
+        try:
+            stored = db.load_credential(self.credential_set, self.provider) is not None
+        finally:
+            db.close()
+        return CheckResult(name, stored, "stored" if stored else f"none; `terok-executor auth {self.provider} --api-key -`")
+
+    # -- repairs -------------------------------------------------------------------------------------------------------
+
+    def _settle(self, check: Callable[[], CheckResult], fix: Callable[[], bool] | None) -> bool:
+        """Report a check; when it failed and a repair is agreed to, repair and check again."""
+        result = check()
+        self.report(result)
+        if result.ok or fix is None or not self._agreed(result):
+            return result.ok
+        if not fix():
+            return False
+        again = check()
+        self.report(again)
+        return again.ok
+
+    def _agreed(self, result: CheckResult) -> bool:
+        if self.assume_yes:
+            return True
+        if not self.interactive:
+            return False
+        try:
+            answer = input(f"  repair {result.name} now? [Y/n] ")
+        except (EOFError, KeyboardInterrupt):
+            return False
+        return answer.strip().lower() in ("", "y", "yes")
+
+    def _fix_services(self) -> bool:
+        from terok_executor.sandbox import ensure_sandbox_ready
+
+        return _attempt(lambda: ensure_sandbox_ready(cfg=self.cfg))
+
+    def _fix_images(self) -> bool:
+        from terok_executor.container.build import ImageBuilder
+
+        return _attempt(lambda: ImageBuilder(self.base_image, self.family).ensure_default_l1())
+
+    def _fix_credentials(self) -> bool:
+        """A login needs a person; without one the missing credential stays, and the run goes on."""
+        if not self.interactive or not self.provider:
+            return False
+        import getpass
+
+        from terok_executor.credentials.auth import store_api_key
+
+        try:
+            key = getpass.getpass(f"  API key of {self.provider} (empty to skip): ").strip()
+        except (EOFError, KeyboardInterrupt):
+            return False
+        return bool(key) and _attempt(lambda: store_api_key(self.provider, key, self.credential_set))
+
+
+def _attempt(action: Callable[[], object]) -> bool:
+    """Run a repair; a failure is reported, never raised."""
+    try:
+        action()
+    except (SystemExit, Exception) as error:
+        print(f"  could not be repaired: {error}")
+        return False
+    return True

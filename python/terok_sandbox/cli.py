@@ -1,0 +1,49 @@
+"""Entry point of the ``terok-sandbox`` console script."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse *argv* (default: the process's own), run the verb, exit.
+
+    Exit statuses: 0 done (also for a group without a verb), 1 failed or no verb, 2 wrong usage or unreachable vault,
+    3 no service of a supervisor could start, 5 a manual step on the host is needed.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["supervisor"]:
+        _supervise(arguments[1:])
+    import argparse
+
+    from terok_util.cli_types import CommandTree
+
+    from terok_sandbox import __version__
+    from terok_sandbox.commands import COMMANDS
+
+    parser = argparse.ArgumentParser(prog="terok-sandbox", description="The sandbox layer below the agents.")
+    parser.add_argument("--version", action="version", version=f"terok-sandbox {__version__}")
+    COMMANDS.wire(parser)
+    namespace = parser.parse_args(arguments)
+    if getattr(namespace, "_cmd", None) is None:
+        group = getattr(namespace, "_group_help", None)
+        (group or parser).print_help()
+        raise SystemExit(0 if group is not None else 1)
+    try:
+        CommandTree.dispatch(namespace)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+
+
+def _supervise(arguments: list[str]) -> None:
+    """Become the supervisor executable; its exit status is ours."""
+    import os
+
+    from terok_sandbox.supervisor.install import supervisor_executable
+
+    executable = str(supervisor_executable())
+    os.execv(executable, [executable, "supervisor", *arguments])  # noqa: S606 - no shell is wanted
+
+
+if __name__ == "__main__":
+    main()
