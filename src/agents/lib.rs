@@ -1,1 +1,20 @@
 //! Roster, providers, wrappers, instructions, agent configuration, container environment.
+//!
+//! Invariants: nothing here starts a container or opens the vault; whatever a container can write is reached without
+//! following a link; texts for a person are returned as warnings, never printed.
+
+pub mod command;
+pub mod fault;
+pub mod model;
+mod project;
+pub mod roster;
+pub mod routes;
+pub mod rule;
+pub mod schema;
+pub mod selection;
+pub mod wrapper;
+#[cfg(test)]
+mod wrapper_test;
+
+pub use fault::AgentError;
+pub use project::{api_key_command, capitalise};

@@ -1,5 +1,6 @@
 # Shell functions around the coding agents of this container. Made anew for every task; edits are lost.
-# shellcheck shell=bash
+# The exports live in subshells on purpose.
+# shellcheck shell=bash disable=SC2030,SC2031
 
 # Resume a session; when that fails at once, forget the session and start over.
 #   $1 session file   $2 resume option   $3... command, with the option and the session id in it
