@@ -1,0 +1,81 @@
+# The only entry to the project. `make` alone lists the goals.
+#
+# Everything is built into target/, .venv/ and .cache/; `make clean` removes them. As root on a machine without a user
+# session, containers run inside a private host (tests/host/README.md); elsewhere directly.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell test -x /usr/bin/python3 && echo /usr/bin/python3 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+CACHE := $(abspath $(or $(TEROK_TEST_CACHE),.cache))
+export TEROK_TEST_CACHE := $(CACHE)
+# Debian's libssl serves SQLCipher here; wheels for release carry their own copy (make wheel RELEASE=1).
+export OPENSSL_NO_VENDOR := 1
+export TEROK_BUILD_PROFILE := $(if $(RELEASE),dist,release)
+
+SOURCES := $(shell git ls-files -co --exclude-standard -- src python build_backend data Cargo.toml Cargo.lock pyproject.toml)
+
+.PHONY: help demo test test-rust test-python check bench wheel dev clean packages cargo
+
+help:
+	@echo "make demo    an AI agent edits a repository inside a hardened, supervised container"
+	@echo "make test    everything: Rust, Python on the installed wheel, real Podman"
+	@echo "make check   formatting, lints, licences, guards, type stubs"
+	@echo "make bench   the figures, each beside what it is compared with"
+	@echo "make wheel   the wheel, in dist/ (RELEASE=1: optimised as a whole)"
+	@echo "make dev     the wheel installed into .venv"
+	@echo "make clean   remove everything that was built"
+
+packages:
+	@tests/host/install-packages build containers images
+
+cargo:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.88 or newer (rustup), then try again" >&2; exit 3; }
+
+$(BIN)/.tools: requirements-dev.txt | packages
+	@echo "==> python environment"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+dist/.built: $(SOURCES) $(BIN)/.tools | cargo
+	@echo "==> wheel ($(TEROK_BUILD_PROFILE) build; minutes the first time)"
+	@rm -rf dist
+	@$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	@touch $@
+
+$(BIN)/.installed: dist/.built
+	@$(BIN)/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps dist/*.whl
+	@touch $@
+
+wheel: dist/.built
+	@ls -l dist/*.whl
+
+dev: $(BIN)/.installed
+
+demo: dev
+	@demo/run $(DEMO_ARGS)
+
+test: test-rust test-python
+
+test-rust: | packages cargo
+	@tests/host/install-packages
+	@echo "==> Rust"
+	@cargo test --locked --workspace --exclude terok-py
+
+test-python: dev
+	@tests/host/install-packages
+	@tests/host/run-tests
+
+check: dev
+	@tools/check
+
+bench: dev
+	@benches/run
+
+clean:
+	@tests/host/sweep || true
+	rm -rf target dist $(VENV) $(CACHE) .pytest_cache .mypy_cache .ruff_cache python/terok_native/bin python/terok_native/_lib*.so

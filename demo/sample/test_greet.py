@@ -1,0 +1,4 @@
+from greet import greeting
+
+assert greeting("Ada") == "Hello, Ada!", greeting("Ada")
+print("all tests pass")
