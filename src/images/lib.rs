@@ -1,1 +1,35 @@
-//! Container images: tags, Dockerfiles, builds.
+//! Container images: names, recipes, contexts, builds.
+//!
+//! A recipe depends on the base image, its package family, the selected roster entries and nothing else: the same
+//! inputs give the same text. Everything that enters a recipe from outside is validated first. No image holds a secret.
+
+pub mod argv;
+pub mod base_image;
+pub mod bootstrap;
+pub mod ca;
+pub mod fault;
+pub mod hash;
+pub mod help;
+pub mod pipeline;
+pub mod render;
+pub mod runner;
+pub mod selection;
+pub mod sidecar;
+pub mod stage;
+pub mod tag;
+
+pub use fault::ImageError;
+pub use pipeline::{BaseRequest, ImageSet, build_base, image_agents};
+pub use runner::Output;
+pub use selection::{Catalog, Entry, Selection};
+
+/// Label that lists the installed roster entries, comma separated and sorted.
+pub const AGENTS_LABEL: &str = "ai.terok.agents";
+/// Label that lists the versions of what was installed from a package registry, `name=version`, comma separated.
+pub const VERSIONS_LABEL: &str = "ai.terok.versions";
+/// Label with the content hash of the recipe of the layer an image was built from.
+pub const HASH_LABEL: &str = "ai.terok.recipe";
+/// File in the image with the one line `TEROK_INSTALLED_AGENTS=<list>`.
+pub const INSTALLED_ENV_PATH: &str = "/etc/terok/installed.env";
+/// The base image of a user who names none.
+pub const DEFAULT_BASE_IMAGE: &str = "fedora:44";
