@@ -1,0 +1,67 @@
+//! Guards the arrows between rooms, as ARCHITECTURE.md draws them, over what Cargo resolves.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Which rooms a room may use, and whether it may have a runtime (tokio) or the Python bridge (pyo3).
+const ARROWS: &[(&str, &[&str], bool, bool)] = &[
+    ("terok-base", &[], false, false),
+    ("terok-wire", &["terok-base"], false, false),
+    ("terok-podman", &["terok-base"], false, false),
+    ("terok-vault", &["terok-base", "terok-wire"], false, false),
+    ("terok-broker", &["terok-base", "terok-vault", "terok-wire"], true, false),
+    ("terok-supervisor-room", &["terok-base", "terok-broker", "terok-vault", "terok-wire"], true, false),
+    ("terok-sandbox-room", &["terok-base", "terok-podman", "terok-vault", "terok-wire"], false, false),
+    ("terok-images", &["terok-base", "terok-podman", "terok-wire"], false, false),
+    (
+        "terok-agents",
+        &["terok-base", "terok-images", "terok-sandbox-room", "terok-vault", "terok-wire"],
+        true,
+        false,
+    ),
+];
+
+fn dependencies() -> BTreeMap<String, Vec<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--locked", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo metadata runs");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    packages.iter().map(|p| (p["name"].as_str().unwrap_or_default().to_owned(), normal_dependencies(p))).collect()
+}
+
+fn normal_dependencies(package: &Value) -> Vec<String> {
+    let all = package["dependencies"].as_array().expect("dependencies");
+    all.iter().filter(|d| d["kind"].is_null()).filter_map(|d| d["name"].as_str().map(str::to_owned)).collect()
+}
+
+#[test]
+fn rooms_use_only_whom_they_may() {
+    let found = dependencies();
+    for (room, allowed, runtime, bridge) in ARROWS {
+        let uses = found.get(*room).unwrap_or_else(|| panic!("room `{room}` exists"));
+        let strangers: Vec<_> =
+            uses.iter().filter(|d| d.starts_with("terok-") && !allowed.contains(&d.as_str())).collect();
+        assert!(strangers.is_empty(), "`{room}` may not use {strangers:?}");
+        assert!(*runtime || !uses.iter().any(|d| d.starts_with("tokio")), "`{room}` may not use tokio");
+        assert!(*bridge || !uses.iter().any(|d| d.contains("pyo3")), "`{room}` may not use pyo3");
+    }
+}
+
+#[test]
+fn every_room_has_its_arrows_drawn_and_nobody_uses_the_bindings() {
+    let found = dependencies();
+    for (package, uses) in &found {
+        let known = ARROWS.iter().any(|(room, ..)| room == package);
+        assert!(
+            known || matches!(package.as_str(), "terok" | "terok-py" | "terok-testkit"),
+            "`{package}` has no row in the table of arrows"
+        );
+        assert!(!uses.iter().any(|d| d == "terok-py"), "`{package}` may not use the bindings");
+        assert!(!uses.iter().any(|d| d == "terok-testkit"), "`{package}` may use the test kit for tests only");
+    }
+}

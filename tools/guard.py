@@ -1,0 +1,91 @@
+"""Guards what no compiler checks: file sizes, module heads, words that do not belong here, stubs in step with the extension.
+
+Prints one line per finding and exits 1 when there is any.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LONGEST_FILE = 800
+LONGEST_BINDING = 400
+LONGEST_BINARY = 30
+SOURCE = {".rs", ".py"}
+#: Spelled apart so that this file does not find itself.
+FORBIDDEN = [
+    re.compile(word, re.IGNORECASE)
+    for word in (
+        "crates" r"\.io/api", "static" r"\.crates", "pypi" r"\.org", "registry" r"\.npmjs", "deb" r"\.debian\.org",
+        "/work" "/main", "/work" "/shared", r"\bTO" r"DO\b", r"\bFIX" r"ME\b", r"\bX" r"XX\b",
+    )
+]  # fmt: skip
+
+
+def tracked() -> list[Path]:
+    """Files of the project, new ones included."""
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"], check=True, capture_output=True, text=True
+    )
+    return [path for name in listed.stdout.splitlines() if (path := ROOT / name).is_file()]
+
+
+def sizes(path: Path, lines: list[str]):
+    limit = LONGEST_FILE
+    if path.parent == ROOT / "src/py":
+        limit = LONGEST_BINDING
+    elif path.parent == ROOT / "src/bin":
+        limit = LONGEST_BINARY
+    if path.suffix in SOURCE and len(lines) > limit:
+        yield f"{len(lines)} lines, the limit is {limit}"
+
+
+def heads(path: Path, lines: list[str]):
+    if path.suffix == ".rs" and not (lines and lines[0].startswith("//!")):
+        yield "does not open with a //! head"
+
+
+def words(path: Path, lines: list[str]):
+    if path.name in {"Cargo.lock", "deny.toml"} or path == Path(__file__).resolve():
+        return
+    for number, line in enumerate(lines, 1):
+        for pattern in FORBIDDEN:
+            if pattern.search(line):
+                yield f"line {number}: {line.strip()[:80]}"
+
+
+def stubs():
+    """Names of the extension against its stub, when the extension is importable."""
+    stub = ROOT / "python/terok_native/_lib.pyi"
+    try:
+        from terok_native import _lib
+    except ImportError:
+        yield "python/terok_native/_lib: the extension is not installed in this environment"
+        return
+    declared = {node.name for node in ast.parse(stub.read_text()).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    real = {name for name in dir(_lib) if not name.startswith("_")}
+    for name in sorted(real - declared):
+        yield f"python/terok_native/_lib.pyi: `{name}` is missing"
+    for name in sorted(declared - real):
+        yield f"python/terok_native/_lib.pyi: `{name}` does not exist"
+
+
+def main() -> int:
+    findings = list(stubs())
+    for path in tracked():
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            continue
+        name = path.relative_to(ROOT)
+        findings += [f"{name}: {text}" for check in (sizes, heads, words) for text in check(path, lines)]
+    print("\n".join(findings) or "guards: nothing found")
+    return int(bool(findings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
