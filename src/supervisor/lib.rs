@@ -1,6 +1,31 @@
 //! One supervisor per container: composition, life cycle, OCI hook entry.
+//!
+//! The executable has three duties, told apart by its arguments: the OCI hook (`supervisor_hook <stage>`), the daemon
+//! (`…/supervisor_wrapper.py <container> <sidecar>`) and a person's command line. The hook starts the daemon and waits
+//! until its sockets are bound; the daemon is a watchdog that owns the sockets and one worker that serves them.
+//!
+//! Invariants: a container whose supervisor cannot start does not run; services end with the container and with the
+//! watchdog; nothing here prints except to standard error, which is the container's log.
 
-/// Entry of the multi-call executable: picks the duty from `argv` and runs it to the end.
-pub fn main(_argv: Vec<std::ffi::OsString>) -> std::process::ExitCode {
-    std::process::ExitCode::from(2)
-}
+mod container;
+mod credential;
+mod daemon;
+mod diary;
+mod entry;
+mod fault;
+mod harden;
+mod hook;
+mod paths;
+mod pidfile;
+mod ready;
+mod service;
+mod sidecarfile;
+mod signals;
+mod spawn;
+mod unlock;
+mod watchdog;
+mod worker;
+
+pub use entry::main;
+pub use fault::SupervisorError;
+pub use service::{Endpoint, Serving, Service, Shift};

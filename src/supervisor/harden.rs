@@ -1,0 +1,87 @@
+//! What a process that handles credentials does before anything else, and how it keeps itself small.
+
+use base::user::host_uid;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+
+/// Closes the ways by which memory could leak: no tracing by others, no core file; new files are private.
+pub fn process() {
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = rustix::process::setrlimit(Resource::Core, none);
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let _ = rustix::thread::set_name(c"terok-superv");
+}
+
+/// Makes the allocator give memory back: one arena, small thresholds. A supervisor idles for hours.
+pub fn allocator() {
+    // SAFETY: plain settings of the C library's allocator, made while there is one thread.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 64 * 1024);
+        libc::mallopt(libc::M_TOP_PAD, 16 * 1024);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 64 * 1024);
+    }
+}
+
+/// Returns free memory to the system, after something large has ended.
+pub fn release_memory() {
+    // SAFETY: no arguments that could be wrong.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Ties a child's life to its parent; false when the parent has gone already.
+pub fn die_with(parent: rustix::process::Pid) -> bool {
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    rustix::process::getppid() == Some(parent)
+}
+
+/// Variables that a supervisor keeps from whatever environment it is started in.
+const KEPT: [&str; 6] = ["HOME", "LANG", "TZ", "USER", "LOGNAME", "XDG_RUNTIME_DIR"];
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The environment of a daemon: a fixed search path, the operator's home and session, nothing that steers a loader.
+pub fn environment(inherited: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
+    let runtime = format!("/run/user/{}", host_uid());
+    let mut out = vec![("PATH".to_owned(), PATH.to_owned())];
+    for name in KEPT.iter().chain(&wire::sidecar::AMBIENT) {
+        if let Some(value) = inherited(name).filter(|v| !v.is_empty()) {
+            out.push(((*name).to_owned(), value));
+        }
+    }
+    if !out.iter().any(|(name, _)| name == "XDG_RUNTIME_DIR") {
+        out.push(("XDG_RUNTIME_DIR".into(), runtime.clone()));
+    }
+    let bus = inherited("DBUS_SESSION_BUS_ADDRESS").filter(|v| !v.is_empty());
+    let socket = format!("{runtime}/bus");
+    let found = std::path::Path::new(&socket).exists();
+    if let Some(bus) = bus.or_else(|| found.then(|| format!("unix:path={socket}"))) {
+        out.push(("DBUS_SESSION_BUS_ADDRESS".into(), bus));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loader_variables_do_not_pass() {
+        let inherited = |name: &str| match name {
+            "HOME" => Some("/h".to_owned()),
+            "PATH" | "LD_PRELOAD" | "PYTHONPATH" | "LD_LIBRARY_PATH" => Some("/evil".into()),
+            "TEROK_ROOT" => Some("/t".into()),
+            _ => None,
+        };
+        let env = environment(inherited);
+        assert!(env.iter().all(|(_, value)| value != "/evil"));
+        let names: Vec<&str> = env.iter().map(|(name, _)| name.as_str()).collect();
+        assert!(names.starts_with(&["PATH", "HOME", "TEROK_ROOT", "XDG_RUNTIME_DIR"]), "{names:?}");
+    }
+}

@@ -1,0 +1,171 @@
+//! The OCI hook. `createRuntime` starts the container's supervisor and fails the container when there is none;
+//! `poststop` clears what it left.
+//!
+//! Invariants: at `createRuntime` every doubt ends in a non-zero status with one cause, in standard error and in the
+//! logs; `poststop` never fails. The sidecar and the runtime directory stay: the container may be started again.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use base::fault::Fault;
+use wire::sidecar::ANNOTATION;
+
+use crate::container::Init;
+use crate::daemon;
+use crate::diary;
+use crate::fault::SupervisorError;
+use crate::harden;
+use crate::paths::{self, short};
+use crate::pidfile::{self, PidFile};
+use crate::sidecarfile::SidecarFile;
+use crate::spawn;
+use crate::watchdog::remove_socket;
+
+const STATE_LIMIT: u64 = 4 * 1024 * 1024;
+/// How long a supervisor of the container's last run may take to go.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The part of the OCI state that we need.
+#[derive(Debug, serde::Deserialize)]
+struct State {
+    id: String,
+    #[serde(default)]
+    pid: i32,
+    #[serde(default)]
+    annotations: HashMap<String, String>,
+}
+
+/// Runs one stage; the exit status.
+pub fn run(stage: &str, executable: &Path) -> u8 {
+    let started = Instant::now();
+    harden::process();
+    let state = match read_state(io::stdin()) {
+        Ok(state) => state,
+        Err(error) => return report(stage, None, &error, executable),
+    };
+    let Some(annotation) = state.annotations.get(ANNOTATION) else {
+        return 0;
+    };
+    let file = match SidecarFile::locate(annotation) {
+        Ok(file) => file,
+        Err(error) => return report(stage, None, &error, executable),
+    };
+    match stage {
+        "createRuntime" => match create_runtime(&state, &file, executable) {
+            Ok(what) => note(&file.root, &format!("{stage} {}: {what}, {:.1?}", short(&state.id), started.elapsed())),
+            Err(error) => return report(stage, Some((&file.root, &state.id)), &error, executable),
+        },
+        "poststop" => poststop(&state, &file),
+        other => note(&file.root, &format!("{other} {}: nothing to do", short(&state.id))),
+    }
+    0
+}
+
+fn read_state(input: impl Read) -> Result<State, SupervisorError> {
+    let mut text = Vec::new();
+    let read = input.take(STATE_LIMIT).read_to_end(&mut text);
+    read.map_err(SupervisorError::State)?;
+    let state: State =
+        serde_json::from_slice(&text).map_err(|e| SupervisorError::State(io::Error::other(e)))?;
+    let plain = base::ident::check_segment("container id", &state.id);
+    plain.map_err(|e| SupervisorError::State(io::Error::other(e)))?;
+    Ok(state)
+}
+
+fn create_runtime(state: &State, file: &SidecarFile, executable: &Path) -> Result<String, SupervisorError> {
+    // Read here as well: a broken sidecar is reported without starting anything.
+    file.read()?;
+    let init = Init::of(state.pid).ok_or_else(|| SupervisorError::Container {
+        container: short(&state.id).to_owned(),
+        why: "the state names no live process".into(),
+    })?;
+    for folder in ["pids", "logs"] {
+        paths::private_dir(&file.root.join(folder))?;
+    }
+    let Some(pidfile) = lock(state, file, init)? else {
+        return Ok("already supervised".into());
+    };
+    let order = spawn::Order {
+        container: &state.id,
+        file,
+        init,
+        identity: &daemon::identity(executable, &file.root),
+    };
+    let (pid, served) = spawn::start(&order, &pidfile)?;
+    Ok(format!("supervisor {pid} serves {served}"))
+}
+
+/// The lock, after a supervisor of an earlier run has gone; `None` when one serves this very run.
+fn lock(state: &State, file: &SidecarFile, init: Init) -> Result<Option<PidFile>, SupervisorError> {
+    let path = paths::pid_file(&file.root, &state.id);
+    if let Some(pid) = pidfile::read(&path).filter(|pid| base::pid::supervises(*pid, &state.id)) {
+        let run = init.to_string();
+        if base::pid::command_line(pid).is_some_and(|arguments| arguments.contains(&run)) {
+            return Ok(None);
+        }
+        let ended = base::pid::end_supervisor(pid, &state.id, GRACE);
+        ended.map_err(|source| SupervisorError::PidFile {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    let held = || SupervisorError::Held(short(&state.id).to_owned());
+    PidFile::lock(&path, GRACE)?.ok_or_else(held).map(Some)
+}
+
+fn poststop(state: &State, file: &SidecarFile) {
+    let path = paths::pid_file(&file.root, &state.id);
+    let pid = pidfile::read(&path);
+    let ended = pid.map(|pid| base::pid::end_supervisor(pid, &state.id, GRACE));
+    if let Some(Err(error)) = ended {
+        let text = format!("poststop {}: cannot end the supervisor: {error}", short(&state.id));
+        let _ = diary::append(&paths::hook_log(&file.root), "ERROR", "hook", &text);
+        return;
+    }
+    let _ = std::fs::remove_file(&path);
+    if let Ok(sidecar) = file.read() {
+        let folder = sidecar.container_runtime_dir();
+        paths::SOCKETS.iter().for_each(|name| remove_socket(&folder.join(name)));
+    }
+    note(&file.root, &format!("poststop {}: cleared", short(&state.id)));
+}
+
+fn note(root: &Path, text: &str) {
+    let log = paths::hook_log(root);
+    diary::rotate(&log);
+    let _ = diary::append(&log, "INFO", "hook", text);
+}
+
+/// One cause, in every place where somebody may look for it.
+fn report(stage: &str, place: Option<(&Path, &str)>, error: &SupervisorError, executable: &Path) -> u8 {
+    let text = error.one_line();
+    diary::say("ERROR", "hook", &text);
+    let beside = executable.parent().and_then(Path::parent);
+    if let Some(root) = place.map(|(root, _)| root).or(beside) {
+        let id = place.map_or("?", |(_, id)| short(id));
+        let line = format!("{stage} {id}: {text}");
+        let _ = diary::append(&paths::hook_log(root), "ERROR", "hook", &line);
+    }
+    if let Some((root, id)) = place {
+        let _ = diary::append(&paths::container_log(root, id), "ERROR", "hook", &text);
+    }
+    if stage == "poststop" { 0 } else { error.exit_code() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states() {
+        let good = br#"{"ociVersion":"1","id":"abc","pid":7,"annotations":{"k":"v"}}"#;
+        let state = read_state(&good[..]).unwrap();
+        assert_eq!((state.id.as_str(), state.pid), ("abc", 7));
+        assert_eq!(read_state(&br#"{"id":"abc"}"#[..]).unwrap().pid, 0);
+        for bad in ["", "[]", "{}", r#"{"id":""}"#, r#"{"id":"../x"}"#, r#"{"id":5}"#] {
+            assert!(read_state(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What a supervisor is composed of: services that bind in the watchdog and serve in the worker.
+//!
+//! Sockets belong to the watchdog. A worker inherits them when it is forked, so that a connection made while the worker
+//! is being restarted waits in the queue instead of being refused.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use tokio::sync::watch;
+use wire::sidecar::Sidecar;
+
+use crate::fault::SupervisorError;
+use broker::VaultCell;
+
+/// Where a service can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A socket file, removed when the supervisor ends.
+    Unix(PathBuf),
+    /// A port of the loopback address.
+    Tcp(u16),
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "{}", path.display()),
+            Self::Tcp(port) => write!(f, "127.0.0.1:{port}"),
+        }
+    }
+}
+
+/// What a worker gives to its services.
+#[derive(Clone)]
+pub struct Shift {
+    /// The vault, which may still be locked.
+    pub vault: VaultCell,
+    /// Becomes true when services should finish.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Shift {
+    /// Completes when services should finish.
+    pub async fn ended(&self) {
+        let mut stop = self.stop.clone();
+        let _ = stop.wait_for(|ended| *ended).await;
+    }
+}
+
+/// A running service: completes after it was told to stop, or when it fails.
+pub type Serving = Pin<Box<dyn Future<Output = Result<(), SupervisorError>>>>;
+
+/// One service of a container.
+pub trait Service {
+    /// The name in logs and messages.
+    fn name(&self) -> &'static str;
+
+    /// Takes the service's sockets. Called once, in the watchdog, while there is one thread and no runtime.
+    ///
+    /// # Errors
+    /// The reason for which the container must not run.
+    fn bind(&mut self) -> Result<Vec<Endpoint>, SupervisorError>;
+
+    /// Serves the bound sockets. Called in a worker's runtime, again after a failure.
+    ///
+    /// # Errors
+    /// The reason for which this service cannot begin at all.
+    fn serve(&self, shift: Shift) -> Result<Serving, SupervisorError>;
+}
+
+/// The services that a sidecar asks for, in start order.
+///
+/// # Errors
+/// [`SupervisorError::Port`] or [`SupervisorError::SocketPath`].
+pub fn compose(sidecar: &Sidecar) -> Result<Vec<Box<dyn Service>>, SupervisorError> {
+    Ok(vec![Box::new(crate::credential::CredentialService::new(sidecar)?)])
+}

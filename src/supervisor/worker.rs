@@ -1,0 +1,102 @@
+//! The child that serves: one runtime on one thread, one task per service, one that unlocks the vault.
+//!
+//! A service that fails is served anew after a pause; the worker itself ends only when it is told to, or when a service
+//! cannot even begin.
+
+use std::time::Duration;
+
+use base::fault::Fault;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::diary;
+use crate::fault::SupervisorError;
+use crate::harden;
+use crate::service::{Endpoint, Service, Serving, Shift};
+use crate::signals::Signals;
+use crate::unlock;
+use crate::watchdog::Duty;
+use broker::VaultCell;
+
+/// Exit status of a worker whose services cannot begin; its watchdog does not try again at the first start.
+pub const CANNOT_SERVE: u8 = 3;
+const BLOCKING_THREADS: usize = 4;
+const STACK: usize = 512 * 1024;
+/// How long requests may take to finish after the call to stop.
+const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// Serves until SIGTERM; the exit status.
+pub fn run(duty: &mut Duty, bound: &[Endpoint]) -> u8 {
+    Signals::unblock();
+    let _ = tracing::subscriber::set_global_default(diary::ToStderr);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(Duration::from_secs(1))
+        .thread_stack_size(STACK)
+        .build();
+    let served = match runtime {
+        Ok(runtime) => LocalSet::new().block_on(&runtime, serve(duty, bound)),
+        Err(error) => Err(SupervisorError::Spawn(error)),
+    };
+    match served {
+        Ok(()) => 0,
+        Err(error) => {
+            duty.teller.failed(&error);
+            CANNOT_SERVE.max(error.exit_code())
+        }
+    }
+}
+
+async fn serve(duty: &mut Duty, bound: &[Endpoint]) -> Result<(), SupervisorError> {
+    let mut term = signal(SignalKind::terminate()).map_err(SupervisorError::Spawn)?;
+    let (stop, stopped) = watch::channel(false);
+    let shift = Shift {
+        vault: VaultCell::new(),
+        stop: stopped,
+    };
+    let services = std::mem::take(&mut duty.services);
+    let mut tasks = Vec::new();
+    for service in services {
+        let serving = service.serve(shift.clone())?;
+        tasks.push(tokio::task::spawn_local(keep(service, serving, shift.clone())));
+    }
+    let unlocking = tokio::task::spawn_local(unlock::keep_trying(duty.sidecar.clone(), shift));
+    let served: Vec<String> = bound.iter().map(ToString::to_string).collect();
+    duty.teller.ready(&served.join(" "));
+    harden::release_memory();
+
+    term.recv().await;
+    unlocking.abort();
+    let _ = stop.send(true);
+    for task in tasks {
+        let _ = tokio::time::timeout(FAREWELL, task).await;
+    }
+    Ok(())
+}
+
+/// Serves again and again, with growing pauses, until told to stop.
+async fn keep(service: Box<dyn Service>, first: Serving, shift: Shift) {
+    let mut next = Ok(first);
+    let mut pause = Duration::from_secs(1);
+    loop {
+        let ended = match next {
+            Ok(serving) => tokio::task::spawn_local(serving).await,
+            Err(error) => Ok(Err(error)),
+        };
+        if *shift.stop.borrow() {
+            return;
+        }
+        let why = match ended {
+            Ok(Ok(())) => "it ended by itself".to_owned(),
+            Ok(Err(error)) => error.one_line(),
+            Err(panic) => panic.to_string(),
+        };
+        let text = format!("the {} failed; next start in {pause:?}: {why}", service.name());
+        diary::say("ERROR", "supervisor", &text);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(60));
+        next = service.serve(shift.clone());
+    }
+}
