@@ -22,17 +22,17 @@ FIXTURES = REPOSITORY / "tests" / "fixtures" / "scripts"
 
 SHARED_WITH_HOST = ("usr", "bin", "sbin", "lib", "lib32", "lib64")
 OF_THE_BOX = ("etc", "home", "tmp", "run", "workspace", "terok", "srv")
-FROM_HOST_ETC = ("ld.so.cache", "nsswitch.conf", "alternatives", "ssl", "protocols", "services")
+FROM_HOST_ETC = ("ld.so.cache", "nsswitch.conf", "alternatives", "protocols", "services")
 
 ENTER = r"""
 set -eu
 box=$1 python=$2 uid=$3; shift 3
 new=$box/root
 mount -t tmpfs none "$new"
-for d in %(shared)s; do
+for d in @SHARED@; do
     if [ -L "/$d" ]; then cp -a "/$d" "$new/$d"; elif [ -d "/$d" ]; then mkdir "$new/$d"; mount --rbind "/$d" "$new/$d"; fi
 done
-for d in %(own)s; do mkdir "$new/$d"; mount --rbind "$box/$d" "$new/$d"; done
+for d in @OWN@; do mkdir "$new/$d"; mount --rbind "$box/$d" "$new/$d"; done
 mkdir -p "$new/dev" "$new/proc" "$new/old"
 mount --rbind /dev "$new/dev"
 mount -t proc proc "$new/proc"
@@ -47,7 +47,7 @@ fcntl.ioctl(s, 0x8914, struct.pack("16sH14s", b"lo", 0x49, b""))'
 cd /
 if [ "$uid" = 0 ]; then exec "$@"; fi
 exec unshare --user --map-user="$uid" --map-group="$uid" -- "$@"
-""" % {"shared": " ".join(SHARED_WITH_HOST), "own": " ".join(OF_THE_BOX)}
+""".replace("@SHARED@", " ".join(SHARED_WITH_HOST)).replace("@OWN@", " ".join(OF_THE_BOX))
 
 NAMESPACES = ["unshare", "--user", "--map-root-user", "--mount", "--net", "--pid", "--fork", "--kill-child"]
 

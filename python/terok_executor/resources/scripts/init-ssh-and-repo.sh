@@ -26,10 +26,13 @@ warn() { printf '!! %s\n' "$*" >&2; }
 SSHD_OPTIONS=(-o 'AllowUsers dev root' -o 'PermitRootLogin without-password' -o 'PermitUserEnvironment yes')
 
 start_sshd() {
-    mkdir -p /run/sshd
+    local sshd
+    # Started by its full path, as sshd itself demands; /usr/sbin is not on every PATH.
+    sshd=$(PATH=$PATH:/usr/sbin type -P sshd) || { warn 'sshd is not installed, nobody can log in'; return 0; }
     # Host keys belong to this machine, not to the image that many machines share.
     ssh-keygen -A >/dev/null 2>&1 || warn 'ssh host keys could not be made'
-    env -u BASH_ENV setsid bash -c 'while :; do /usr/sbin/sshd -D -e "$@" || true; sleep 1; done' sshd-loop \
+    # shellcheck disable=SC2016 # expanded by the bash below
+    env -u BASH_ENV setsid bash -c 'while :; do "$0" -D -e "$@" || true; sleep 1; done' "$sshd" \
         "${SSHD_OPTIONS[@]}" </dev/null >&2 &
 }
 
@@ -59,6 +62,7 @@ write_ssh_environment() {
 # Comes before everything that can fail: a broken repository must not lock the operator out.
 become_dev_in_vm() {
     [[ ${TEROK_CONTAINER_RUNTIME:-} == krun ]] && ((EUID == 0)) || return 0
+    mkdir -p /run/sshd
     start_sshd
     write_ssh_environment
     export HOME=/home/dev USER=dev LOGNAME=dev

@@ -42,11 +42,12 @@ glab() (
 
 # Root's shells stay away: relays started by root could not be repaired by the user later.
 _terok_env_bridges() {
-    local _TEROK_BRIDGE_PATIENT=1 script
-    ((EUID != 0)) && type -P socat >/dev/null || return 0
-    script=$(type -P ensure-bridges.sh) || return 0
+    # shellcheck disable=SC2034 # read by ensure-bridges.sh
+    local _TEROK_BRIDGE_PATIENT=1
+    # No command substitution here: this runs in every shell, and a fork costs more than all the rest.
+    ((EUID != 0)) && type -P socat >/dev/null && type -P ensure-bridges.sh >/dev/null || return 0
     # shellcheck source=/dev/null
-    source "$script" >/dev/null
+    source ensure-bridges.sh >/dev/null
 }
 
 _terok_env_ssh_agent() {
