@@ -70,6 +70,11 @@ pub struct InspectedConfig {
 }
 
 impl Inspection {
+    /// Time of creation in seconds since 1970; `None` when podman printed no such time.
+    pub fn created_unix(&self) -> Option<i64> {
+        unix_time(&self.created)
+    }
+
     /// One annotation.
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.config.annotations.as_ref()?.get(key).map(String::as_str)
@@ -290,6 +295,27 @@ pub fn logs_args(name: &str, choice: &LogChoice) -> Vec<String> {
     args
 }
 
+/// Seconds since 1970 of an RFC 3339 time; fractions are dropped.
+fn unix_time(text: &str) -> Option<i64> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let zone = text.get(19..)?.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let offset = match zone.as_bytes() {
+        [b'Z'] => 0,
+        [sign @ (b'+' | b'-'), ..] => {
+            let part = |range: std::ops::Range<usize>| zone.get(range)?.parse::<i64>().ok();
+            let seconds = part(1..3)? * 3600 + part(4..6)? * 60;
+            if *sign == b'+' { seconds } else { -seconds }
+        }
+        _ => return None,
+    };
+    // Days since the epoch in the proleptic Gregorian calendar, with years that begin in March.
+    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day - 719_469;
+    Some(days * 86_400 + hour * 3600 + minute * 60 + second - offset)
+}
+
 /// The filter for names that begin with `prefix` and a dash; the prefix is text, not a pattern.
 fn prefix_filter(prefix: &str) -> String {
     let mut pattern = String::from("name=^");
@@ -335,6 +361,20 @@ mod tests {
         assert_eq!(parse_states(old), expected);
         assert_eq!(parse_states(new), expected);
         assert!(parse_states("no json").is_empty());
+    }
+
+    #[test]
+    fn times_of_creation() {
+        for (text, expected) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2026-11-22T04:57:18.57802392Z", Some(1_795_323_438)),
+            ("2026-11-22T05:57:18.5+01:00", Some(1_795_323_438)),
+            ("2024-02-29T23:59:59-00:30", Some(1_709_252_999)),
+            ("2026-11-22T04:57", None),
+            ("", None),
+        ] {
+            assert_eq!(unix_time(text), expected, "{text}");
+        }
     }
 
     #[test]

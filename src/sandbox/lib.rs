@@ -1,1 +1,26 @@
 //! Launch facade: argv, wiring, ports, set-up.
+//!
+//! A launch is a description (`spec`) that is judged (`check`, `extra`), written down as an argument list (`argv`,
+//! `network`, `redact`), journalled (`journal`), carried out (`execute`, `sealed`, `supervision`) and, when any step
+//! fails or its process dies, taken back (`undo`).
+
+pub mod argv;
+pub mod cause;
+pub mod check;
+pub mod execute;
+pub mod extra;
+pub mod fault;
+pub mod journal;
+pub mod network;
+pub mod private;
+pub mod process;
+pub mod redact;
+pub mod resources;
+pub mod sealed;
+pub mod sidecar;
+pub mod spec;
+pub mod supervision;
+pub mod undo;
+
+pub use fault::LaunchError;
+pub use spec::{Place, RunSpec};

@@ -1,0 +1,136 @@
+//! From a description to podman's argument list.
+//!
+//! Invariants: the description has been judged before a list exists; sensitive values are not in the list but in
+//! podman's environment; the user namespace maps the caller to uid 1000 inside whenever podman runs rootless.
+
+use podman::command::{EnvEntry, Rendered, RunCommand, Verb};
+
+use crate::check::check;
+use crate::fault::LaunchError;
+use crate::redact::is_sensitive;
+use crate::spec::RunSpec;
+
+/// Where the container's program starts.
+pub const WORKDIR: &str = "/workspace";
+/// Maps the caller to the image's user.
+pub const USERNS: &str = "--userns=keep-id:uid=1000,gid=1000";
+/// Variables that podman itself would obey; they are never put into its environment. None of them holds a secret.
+const PODMANS_OWN: [&str; 10] = [
+    "CONTAINER_CONNECTION",
+    "CONTAINER_HOST",
+    "CONTAINER_SSHKEY",
+    "CONTAINERS_CONF",
+    "CONTAINERS_CONF_OVERRIDE",
+    "CONTAINERS_REGISTRIES_CONF",
+    "CONTAINERS_STORAGE_CONF",
+    "REGISTRY_AUTH_FILE",
+    "STORAGE_DRIVER",
+    "STORAGE_OPTS",
+];
+
+/// What the list depends on besides the description.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// True when podman runs rootless.
+    pub rootless: bool,
+    /// Network, firewall and capability options.
+    pub network: Vec<String>,
+}
+
+/// The argument list and environment of `podman run -d` or `podman create`.
+///
+/// # Errors
+/// What `check` refuses.
+pub fn argv(spec: &RunSpec, verb: Verb, context: &Context) -> Result<Rendered, LaunchError> {
+    check(spec)?;
+    let command = RunCommand {
+        userns: context.rootless.then(|| USERNS.to_owned()),
+        runtime: spec.runtime.clone(),
+        annotations: spec.annotations.clone().into_iter().collect(),
+        security: if spec.unrestricted { Vec::new() } else { vec!["no-new-privileges".into()] },
+        network: context.network.clone(),
+        gpu: spec.gpu_enabled,
+        memory: spec.memory.clone(),
+        cpus: spec.cpus.clone(),
+        extra: spec.extra_args.clone(),
+        volumes: spec.mounts().map(|v| v.mount_arg()).collect(),
+        env: spec.env.iter().map(|(k, v)| env_entry(k, v)).collect(),
+        name: spec.container_name.clone(),
+        hostname: spec.hostname.clone(),
+        workdir: WORKDIR.into(),
+        image: spec.image.clone(),
+        command: spec.command.clone(),
+    };
+    Ok(command.render(verb))
+}
+
+fn env_entry(name: &str, value: &str) -> EnvEntry {
+    if is_sensitive(name, value) && !PODMANS_OWN.contains(&name) {
+        EnvEntry::Hidden(name.to_owned(), value.to_owned())
+    } else {
+        EnvEntry::Plain(name.to_owned(), value.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn full() -> RunSpec {
+        serde_json::from_value(json!({
+            "container_name": "c1", "image": "img:1", "env": {"A": "1", "API_TOKEN": "s"},
+            "volumes": [
+                {"host_path": "/h/a", "container_path": "/workspace", "sharing": "private"},
+                {"host_path": "/h/rt", "container_path": "/run/terok", "live": true}
+            ],
+            "command": ["bash", "-lc", "x"], "task_dir": "/t", "gpu_enabled": true, "memory": "4g", "cpus": "2",
+            "extra_args": ["-p", "127.0.0.1:1:2"], "unrestricted": false, "hostname": "hn", "runtime": "krun",
+            "annotations": {"krun.cpus": "2", "dossier.meta_path": "/m.json"}
+        }))
+        .unwrap()
+    }
+
+    fn context() -> Context {
+        Context { rootless: true, network: vec!["--shield".into()] }
+    }
+
+    const MIDDLE: &str = "--userns=keep-id:uid=1000,gid=1000 --runtime krun --annotation krun.cpus=2 --annotation \
+        dossier.meta_path=/m.json --security-opt no-new-privileges --shield --device nvidia.com/gpu=all -e \
+        NVIDIA_VISIBLE_DEVICES=all -e NVIDIA_DRIVER_CAPABILITIES=all --memory 4g --cpus 2 -p 127.0.0.1:1:2";
+    const END: &str =
+        "-v /h/rt:/run/terok:z -e A=1 -e API_TOKEN --name c1 --hostname hn -w /workspace img:1 bash -lc x";
+
+    #[test]
+    fn everything_in_its_place() {
+        let run = argv(&full(), Verb::Run, &context()).unwrap();
+        assert_eq!(run.args.join(" "), format!("run -d {MIDDLE} -v /h/a:/workspace:Z {END}"));
+        assert_eq!(run.env, [("API_TOKEN".to_owned(), "s".to_owned())]);
+    }
+
+    #[test]
+    fn sealed_mounts_only_what_is_live() {
+        let sealed = RunSpec { sealed: true, ..full() };
+        let create = argv(&sealed, Verb::Create, &context()).unwrap();
+        assert_eq!(create.args.join(" "), format!("create {MIDDLE} {END}"));
+    }
+
+    #[test]
+    fn as_root_there_is_no_user_namespace() {
+        let run = argv(&full(), Verb::Run, &Context::default()).unwrap();
+        assert_eq!(run.args[2..4], ["--runtime", "krun"]);
+    }
+
+    #[test]
+    fn podmans_own_variables_stay_out_of_its_environment() {
+        assert!(matches!(env_entry("REGISTRY_AUTH_FILE", "/x"), EnvEntry::Plain(..)));
+        assert!(matches!(env_entry("CONTAINER_SSHKEY", "/x"), EnvEntry::Plain(..)));
+        assert!(matches!(env_entry("REMOTE", "http://t@h/r"), EnvEntry::Hidden(..)));
+    }
+
+    #[test]
+    fn nothing_is_written_for_a_refused_description() {
+        let bad = RunSpec { runtime: Some("/tmp/x".into()), ..full() };
+        assert!(argv(&bad, Verb::Run, &context()).is_err());
+    }
+}

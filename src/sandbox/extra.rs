@@ -1,0 +1,232 @@
+//! The caller's own podman options: which are understood, and which would open the container.
+//!
+//! Only known options pass, so that no word can slip in as the image, and none can undo what the launch sets: the
+//! namespaces, capabilities, network, hooks, name, annotations and runtime of the container are not negotiable here.
+
+use crate::fault::LaunchError;
+
+/// Options with a value that callers may use.
+const VALUED: &[&str] = &[
+    "--add-host",
+    "--blkio-weight",
+    "--cap-drop",
+    "--cpu-shares",
+    "--cpus",
+    "--cpuset-cpus",
+    "--device",
+    "--dns",
+    "--dns-option",
+    "--dns-search",
+    "--entrypoint",
+    "--env",
+    "--expose",
+    "--group-add",
+    "--health-cmd",
+    "--health-interval",
+    "--health-retries",
+    "--health-start-period",
+    "--health-timeout",
+    "--hostname",
+    "--label",
+    "--log-driver",
+    "--log-opt",
+    "--memory",
+    "--memory-reservation",
+    "--memory-swap",
+    "--mount",
+    "--oom-score-adj",
+    "--pids-limit",
+    "--publish",
+    "--pull",
+    "--restart",
+    "--secret",
+    "--security-opt",
+    "--shm-size",
+    "--stop-signal",
+    "--stop-timeout",
+    "--timeout",
+    "--tmpfs",
+    "--tz",
+    "--ulimit",
+    "--umask",
+    "--user",
+    "--volume",
+    "--workdir",
+];
+/// Options without a value.
+const FLAGS: &[&str] =
+    &["--init", "--interactive", "--no-healthcheck", "--no-hosts", "--read-only", "--read-only-tmpfs", "--rm", "--tty"];
+/// Short forms.
+const SHORT: &[(&str, &str)] = &[
+    ("-e", "--env"),
+    ("-h", "--hostname"),
+    ("-i", "--interactive"),
+    ("-l", "--label"),
+    ("-m", "--memory"),
+    ("-p", "--publish"),
+    ("-t", "--tty"),
+    ("-u", "--user"),
+    ("-v", "--volume"),
+    ("-w", "--workdir"),
+];
+/// Options that are refused on purpose, to say so.
+const DENIED: &[&str] = &[
+    "--annotation",
+    "--cap-add",
+    "--cgroup-parent",
+    "--cgroupns",
+    "--cgroups",
+    "--cidfile",
+    "--conmon-pidfile",
+    "--device-cgroup-rule",
+    "--env-file",
+    "--env-host",
+    "--gidmap",
+    "--hooks-dir",
+    "--ipc",
+    "--name",
+    "--net",
+    "--network",
+    "--pid",
+    "--pod",
+    "--privileged",
+    "--replace",
+    "--rootfs",
+    "--runtime",
+    "--subgidname",
+    "--subuidname",
+    "--sysctl",
+    "--uidmap",
+    "--userns",
+    "--uts",
+    "--volumes-from",
+];
+/// Devices that a container may have.
+const DEVICES: &[&str] = &["/dev/fuse", "/dev/net/tun", "/dev/kvm", "/dev/dri", "nvidia.com/gpu"];
+/// Places inside that belong to the launch.
+const OWN_PLACES: &[&str] = &["/run/terok", "/usr/local/share/terok-sandbox/bridges"];
+
+/// Checks the options one after another.
+///
+/// # Errors
+/// [`LaunchError::Spec`] naming the first that is refused.
+pub fn check(args: &[String]) -> Result<(), LaunchError> {
+    let mut rest = args.iter();
+    while let Some(word) = rest.next() {
+        let (flag, inline) = split(word);
+        if DENIED.contains(&flag) {
+            return Err(refused(word, "would undo the protection of the container and is not accepted"));
+        }
+        if FLAGS.contains(&flag) && matches!(inline, None | Some("true" | "false")) {
+            continue;
+        }
+        if !VALUED.contains(&flag) {
+            return Err(refused(word, "is not a podman option that callers may add"));
+        }
+        let value = match inline {
+            Some(value) => value,
+            None => rest.next().map(String::as_str).ok_or_else(|| refused(word, "has no value"))?,
+        };
+        judge(flag, value)?;
+    }
+    Ok(())
+}
+
+/// The long form of an option and the value that is glued to it.
+fn split(word: &str) -> (&str, Option<&str>) {
+    if word.starts_with("--") {
+        return match word.split_once('=') {
+            Some((flag, value)) => (flag, Some(value)),
+            None => (word, None),
+        };
+    }
+    let long = SHORT.iter().find(|(short, _)| word.starts_with(short));
+    match long {
+        Some((short, long)) if word.len() == short.len() => (long, None),
+        Some((short, long)) => (long, Some(word[short.len()..].trim_start_matches('='))),
+        None => (word, None),
+    }
+}
+
+fn judge(flag: &str, value: &str) -> Result<(), LaunchError> {
+    let shown = || format!("{flag} {value}");
+    match flag {
+        "--security-opt" if !matches!(value, "no-new-privileges" | "no-new-privileges:true" | "label=nested") => {
+            Err(refused(&shown(), "would loosen the confinement of the container"))
+        }
+        "--device" if !DEVICES.iter().any(|known| is_device(value, known)) => {
+            Err(refused(&shown(), "is not a device that a container may have"))
+        }
+        "--volume" => own_place(value.split(':').nth(1).unwrap_or(value), &shown()),
+        "--tmpfs" => own_place(value.split(':').next().unwrap_or(value), &shown()),
+        "--mount" => {
+            let target = value.split(',').find_map(|part| {
+                let (key, path) = part.split_once('=')?;
+                matches!(key, "target" | "dst" | "destination").then_some(path)
+            });
+            own_place(target.unwrap_or_default(), &shown())
+        }
+        "--publish" if !is_loopback(value) => {
+            Err(refused(&shown(), "would be reachable from other machines; use 127.0.0.1:"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_device(value: &str, known: &str) -> bool {
+    value.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '=', ':']))
+        && !value.contains("..")
+}
+
+fn is_loopback(value: &str) -> bool {
+    value.starts_with("127.0.0.1:") || value.starts_with("[::1]:") || value.starts_with("localhost:")
+}
+
+fn own_place(target: &str, shown: &str) -> Result<(), LaunchError> {
+    let target = normalised(target);
+    let inside = |place: &&str| {
+        target == **place || target.starts_with(&format!("{place}/")) || place.starts_with(&format!("{target}/"))
+    };
+    if target == "/" || OWN_PLACES.iter().any(|place| inside(&place)) {
+        return Err(refused(shown, "covers a place that belongs to the launch"));
+    }
+    Ok(())
+}
+
+/// A path without repeated or trailing slashes and without dots.
+fn normalised(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            other => parts.push(other),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+fn refused(word: &str, why: &str) -> LaunchError {
+    LaunchError::spec("podman option", word, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table() {
+        #[derive(serde::Deserialize)]
+        struct Table {
+            accepted: Vec<Vec<String>>,
+            refused: Vec<Vec<String>>,
+        }
+        let table: Table = serde_json::from_str(include_str!("../../tests/fixtures/sandbox/extra_args.json")).unwrap();
+        for args in table.accepted {
+            assert!(check(&args).is_ok(), "{args:?}: {}", check(&args).unwrap_err());
+        }
+        for args in table.refused {
+            assert!(check(&args).is_err(), "{args:?}");
+        }
+    }
+}
