@@ -5,6 +5,7 @@
 //! Refuses objects whose name podman would read as an option.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -66,6 +67,7 @@ impl Podman {
             input: None,
             limit: None,
             watch: None,
+            sink: None,
         }
     }
 }
@@ -80,6 +82,7 @@ pub struct Call<'w> {
     input: Option<Vec<u8>>,
     limit: Option<Duration>,
     watch: Option<Watch<'w>>,
+    sink: Option<File>,
 }
 
 impl<'w> Call<'w> {
@@ -112,7 +115,14 @@ impl<'w> Call<'w> {
             input: self.input,
             limit: self.limit,
             watch,
+            sink: self.sink,
         }
+    }
+
+    /// Writes both output streams into a file, in the order in which they come, instead of capturing them.
+    pub fn into_file(mut self, sink: File) -> Self {
+        self.sink = Some(sink);
+        self
     }
 
     /// Makes the call; any exit status is a result.
@@ -164,7 +174,11 @@ impl<'w> Call<'w> {
         let mut command = Command::new(&self.program);
         command.args(&self.args).envs(self.env.iter().map(|(k, v)| (k, v)));
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+        let pipe = || match &self.sink {
+            Some(file) => file.try_clone().map(Stdio::from),
+            None => Ok(Stdio::piped()),
+        };
+        command.stdout(pipe()?).stderr(pipe()?).spawn()
     }
 
     fn wait(&self, child: &mut Child) -> Result<ExitStatus, PodmanError> {

@@ -262,39 +262,6 @@ pub fn copy_in_args(name: &str, source: &Path, target: &str) -> Vec<String> {
     vec!["cp".into(), from, format!("{name}:{target}")]
 }
 
-/// Which lines of a container's output are wanted.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct LogChoice {
-    /// Stay until the container ends.
-    pub follow: bool,
-    /// Begin each line with its time.
-    pub timestamps: bool,
-    /// Only the last lines.
-    pub tail: Option<u64>,
-    /// Only lines after this time; empty means all.
-    pub since: Option<String>,
-}
-
-/// Arguments of `podman logs`, in podman's documented order.
-pub fn logs_args(name: &str, choice: &LogChoice) -> Vec<String> {
-    let mut args = vec!["logs".to_owned()];
-    if choice.follow {
-        args.push("-f".into());
-    }
-    if choice.timestamps {
-        args.push("--timestamps".into());
-    }
-    if let Some(tail) = choice.tail {
-        args.extend(["--tail".into(), tail.to_string()]);
-    }
-    if let Some(since) = choice.since.as_deref().filter(|s| !s.is_empty()) {
-        args.extend(["--since".into(), since.to_owned()]);
-    }
-    args.push(name.to_owned());
-    args
-}
-
 /// Seconds since 1970 of an RFC 3339 time; fractions are dropped.
 fn unix_time(text: &str) -> Option<i64> {
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
@@ -375,14 +342,6 @@ mod tests {
         ] {
             assert_eq!(unix_time(text), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn log_arguments() {
-        let all = LogChoice { follow: true, timestamps: true, tail: Some(0), since: Some("5m".into()) };
-        assert_eq!(logs_args("c", &all), ["logs", "-f", "--timestamps", "--tail", "0", "--since", "5m", "c"]);
-        let none = LogChoice { since: Some(String::new()), ..LogChoice::default() };
-        assert_eq!(logs_args("c", &none), ["logs", "c"]);
     }
 
     #[test]

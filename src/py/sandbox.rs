@@ -1,8 +1,242 @@
-//! Bindings of the `sandbox` room.
+//! Bindings of the `sandbox` room: resources, sidecar, launch, and taking a launch back.
+//!
+//! A `place` is a dict with `state_dir`, `runtime_dir` and `tcp`; a `spec` is a run description as a dict. Values of
+//! sensitive variables never come back to Python: the argument list is rendered again when podman is called.
 
+use ::podman::Podman;
+use ::podman::command::{Rendered, Verb};
+use ::sandbox::argv::Context;
+use ::sandbox::journal::{self, Note, Token};
+use ::sandbox::spec::{Place, RunSpec};
+use ::sandbox::{LaunchError, execute, network, redact, resources, sealed, sidecar, supervision, undo};
 use pyo3::prelude::*;
+use wire::sidecar::Sidecar;
+
+use crate::podman::watched;
+use crate::{convert, errors};
+
+fn verb(word: &str) -> PyResult<Verb> {
+    match word {
+        "run" => Ok(Verb::Run),
+        "create" => Ok(Verb::Create),
+        other => Err(pyo3::exceptions::PyValueError::new_err(format!("no launch verb `{other}`"))),
+    }
+}
+
+fn context(network: Vec<String>) -> Context {
+    Context { rootless: ::base::user::effective_uid() != 0, network }
+}
+
+/// A Python callable `(scope, subject)` as the room's revoker; its exception becomes the reason that is kept.
+fn revoker(revoke: &Py<PyAny>) -> impl FnMut(&Token) -> Result<(), String> {
+    move |token: &Token| {
+        Python::attach(|py| {
+            let result = revoke.call1(py, (token.scope.as_str(), token.subject.as_str()));
+            result.map(drop).map_err(|error| error.value(py).to_string())
+        })
+    }
+}
+
+/// Opens the journal of a launch before its first side effect.
+#[pyfunction]
+fn sandbox_begin(py: Python<'_>, place: &Bound<'_, PyAny>, container: &str) -> PyResult<()> {
+    let place: Place = convert::from_py(place)?;
+    py.detach(|| journal::begin(&place, &Podman::new(), container)).map(drop).map_err(errors::to_py)
+}
+
+/// Writes down what a launch is about to make; false without an open journal.
+#[pyfunction]
+fn sandbox_note(place: &Bound<'_, PyAny>, container: &str, note: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let (place, note): (Place, Note) = (convert::from_py(place)?, convert::from_py(note)?);
+    journal::note(&place, container, note).map_err(errors::to_py)
+}
+
+/// Closes the journal of a complete launch.
+#[pyfunction]
+fn sandbox_finish(place: &Bound<'_, PyAny>, container: &str) -> PyResult<()> {
+    let place: Place = convert::from_py(place)?;
+    journal::finish(&place, container).map_err(errors::to_py)
+}
+
+/// Takes this process's open launch back.
+#[pyfunction]
+fn sandbox_abandon<'py>(
+    py: Python<'py>,
+    place: &Bound<'py, PyAny>,
+    container: &str,
+    revoke: Py<PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let place: Place = convert::from_py(place)?;
+    let undone = py.detach(|| undo::abandon(&place, &Podman::new(), container, &mut revoker(&revoke)));
+    convert::to_py(py, &undone.map_err(errors::to_py)?)
+}
+
+/// Takes back every launch whose process is gone.
+#[pyfunction]
+fn sandbox_recover<'py>(py: Python<'py>, place: &Bound<'py, PyAny>, revoke: Py<PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let place: Place = convert::from_py(place)?;
+    let undone = py.detach(|| undo::recover(&place, &Podman::new(), &mut revoker(&revoke)));
+    convert::to_py(py, &undone)
+}
+
+/// Removes what a container that is gone left behind.
+#[pyfunction]
+fn sandbox_forget<'py>(
+    py: Python<'py>,
+    place: &Bound<'py, PyAny>,
+    container: &str,
+    revoke: Py<PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let place: Place = convert::from_py(place)?;
+    let undone = py.detach(|| undo::forget(&place, &Podman::new(), container, &mut revoker(&revoke)));
+    convert::to_py(py, &undone.map_err(errors::to_py)?)
+}
+
+/// The resources of one container.
+#[pyfunction]
+fn sandbox_allocate<'py>(
+    py: Python<'py>,
+    place: &Bound<'py, PyAny>,
+    container: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    let place: Place = convert::from_py(place)?;
+    let made = py.detach(|| resources::allocate(&place, container)).map_err(errors::to_py)?;
+    convert::to_py(py, &made)
+}
+
+/// Writes a sidecar from a dict of its members; its path.
+#[pyfunction]
+fn sandbox_write_sidecar(place: &Bound<'_, PyAny>, members: &Bound<'_, PyAny>) -> PyResult<String> {
+    let place: Place = convert::from_py(place)?;
+    let members: serde_json::Value = convert::from_py(members)?;
+    let parsed = Sidecar::parse(members.to_string().as_bytes()).map_err(errors::to_py)?;
+    let path = sidecar::write(&place, &parsed).map_err(errors::to_py)?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// Network and capability options of a launch without a firewall.
+#[pyfunction]
+fn sandbox_network_args(py: Python<'_>, place: &Bound<'_, PyAny>, loopback: bool) -> PyResult<Vec<String>> {
+    let place: Place = convert::from_py(place)?;
+    let wanted = if loopback { network::Loopback::Open } else { network::Loopback::Closed };
+    let rootless = ::base::user::effective_uid() != 0;
+    Ok(py.detach(|| {
+        network::unfiltered_args(wanted, rootless, || Podman::new().cached_info(&place.runtime_dir).ok())
+    }))
+}
+
+/// Judges a description and gives `args` and the line to be shown, `shown`.
+#[pyfunction]
+fn sandbox_argv<'py>(
+    py: Python<'py>,
+    place: &Bound<'py, PyAny>,
+    spec: &Bound<'py, PyAny>,
+    word: &str,
+    network: Vec<String>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let rendered = render(place, spec, word, network)?;
+    let mut words = vec!["podman".to_owned()];
+    words.extend(redact::redact_env_args(&rendered.args));
+    let shown = ::base::text::shell_join(&words);
+    convert::to_py(py, &serde_json::json!({"args": rendered.args, "shown": shown}))
+}
+
+fn render(place: &Bound<'_, PyAny>, spec: &Bound<'_, PyAny>, word: &str, network: Vec<String>) -> PyResult<Rendered> {
+    let (place, spec): (Place, RunSpec) = (convert::from_py(place)?, convert::from_py(spec)?);
+    execute::prepare(&place, &spec, verb(word)?, &context(network)).map_err(errors::to_py)
+}
+
+/// Calls podman for a description; the container's full identifier.
+#[pyfunction]
+fn sandbox_execute(
+    py: Python<'_>,
+    place: &Bound<'_, PyAny>,
+    spec: &Bound<'_, PyAny>,
+    word: &str,
+    network: Vec<String>,
+) -> PyResult<String> {
+    let rendered = render(place, spec, word, network)?;
+    let (place, spec, word): (Place, RunSpec, Verb) = (convert::from_py(place)?, convert::from_py(spec)?, verb(word)?);
+    watched(py, |watch| execute::execute(&place, &Podman::new(), &spec, word, rendered, Some(watch)))
+}
+
+/// Checks that podman would start the supervisor of this container.
+#[pyfunction]
+fn sandbox_check_hooks(place: &Bound<'_, PyAny>, container: &str) -> PyResult<()> {
+    let place: Place = convert::from_py(place)?;
+    supervision::preflight(&place, container).map_err(errors::to_py)
+}
+
+/// Proves that the supervisor of a running container answers; the sidecar is found by the container's name.
+#[pyfunction]
+fn sandbox_prove_supervised(py: Python<'_>, place: &Bound<'_, PyAny>, container: &str) -> PyResult<()> {
+    let place: Place = convert::from_py(place)?;
+    ::base::ident::check_container_name(container).map_err(|e| errors::to_py(LaunchError::from(e)))?;
+    py.detach(|| {
+        let podman = Podman::new();
+        let told = sidecar::read(&place.sidecar(container))?;
+        let id = podman.container_id(container).unwrap_or_default();
+        supervision::prove(&place, &podman, &told, &id)
+    })
+    .map_err(errors::to_py)
+}
+
+/// Raises podman's refusal of a step of a sealed launch as the same error that `podman run` would give.
+#[pyfunction]
+fn sandbox_refuse(spec: &Bound<'_, PyAny>, complaint: &str) -> PyResult<()> {
+    let spec: RunSpec = convert::from_py(spec)?;
+    Err(errors::to_py(execute::judged(&spec, complaint)))
+}
+
+/// What a sealed launch copies: dicts with `source`, `target`, `directory`.
+#[pyfunction]
+fn sandbox_sealed_copies<'py>(py: Python<'py>, spec: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let spec: RunSpec = convert::from_py(spec)?;
+    convert::to_py(py, &sealed::copies(&spec))
+}
+
+/// Makes the directories that these copies need inside the created container.
+#[pyfunction]
+fn sandbox_sealed_directories(py: Python<'_>, spec: &Bound<'_, PyAny>) -> PyResult<()> {
+    let spec: RunSpec = convert::from_py(spec)?;
+    py.detach(|| sealed::make_directories(&Podman::new(), &spec, &sealed::copies(&spec))).map_err(errors::to_py)
+}
+
+/// An argument list without the values of sensitive variables.
+#[pyfunction]
+fn sandbox_redact(args: Vec<String>) -> Vec<String> {
+    redact::redact_env_args(&args)
+}
+
+/// Refuses a name that is not a container name.
+#[pyfunction]
+fn sandbox_check_name(name: &str) -> PyResult<()> {
+    ::base::ident::check_container_name(name).map_err(|e| errors::to_py(LaunchError::from(e)))
+}
 
 /// Adds this room's functions and classes to the extension module.
-pub fn register(_m: &Bound<'_, PyModule>) -> PyResult<()> {
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    for function in [
+        wrap_pyfunction!(sandbox_begin, m)?,
+        wrap_pyfunction!(sandbox_note, m)?,
+        wrap_pyfunction!(sandbox_finish, m)?,
+        wrap_pyfunction!(sandbox_abandon, m)?,
+        wrap_pyfunction!(sandbox_recover, m)?,
+        wrap_pyfunction!(sandbox_forget, m)?,
+        wrap_pyfunction!(sandbox_allocate, m)?,
+        wrap_pyfunction!(sandbox_write_sidecar, m)?,
+        wrap_pyfunction!(sandbox_network_args, m)?,
+        wrap_pyfunction!(sandbox_argv, m)?,
+        wrap_pyfunction!(sandbox_execute, m)?,
+        wrap_pyfunction!(sandbox_check_hooks, m)?,
+        wrap_pyfunction!(sandbox_prove_supervised, m)?,
+        wrap_pyfunction!(sandbox_refuse, m)?,
+        wrap_pyfunction!(sandbox_sealed_copies, m)?,
+        wrap_pyfunction!(sandbox_sealed_directories, m)?,
+        wrap_pyfunction!(sandbox_redact, m)?,
+        wrap_pyfunction!(sandbox_check_name, m)?,
+    ] {
+        m.add_function(function)?;
+    }
     Ok(())
 }
