@@ -1,1 +1,105 @@
-//! HTTP credential broker.
+//! HTTP credential broker: a reverse proxy that takes a container's phantom token and puts the real credential in.
+//!
+//! Invariants:
+//! - a real credential only ever travels to the origin that its provider's route names, never along a redirect, and
+//!   never back to the client;
+//! - the provider follows from the token alone: path, `Host` and absolute targets cannot choose another upstream;
+//! - a token is looked up for every request, so that revoking it works at once, and counts only in its own container;
+//! - bodies stream both ways, of any length; nothing is decoded, re-encoded or gathered;
+//! - a request that may have side effects is never sent twice;
+//! - logs and audit lines hold no token, header value or query.
+//!
+//! Refuses WebSocket upgrades and paths with dot segments. Everything runs on the caller's single-threaded runtime;
+//! TLS, connections and the audit file come into being when first needed.
+
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+mod audit;
+mod bind;
+mod dial;
+mod fault;
+mod forward;
+mod header;
+mod identity;
+mod path;
+mod peer;
+mod pool;
+mod proxy;
+mod relay;
+mod reply;
+mod routes;
+mod serve;
+mod tls;
+mod upload;
+mod vaultcell;
+
+pub use bind::{bind_tcp, bind_unix};
+pub use fault::BrokerError;
+pub use identity::{CODEX_SHARED_OAUTH_MARKER, Identity, Markers, PHANTOM_CREDENTIALS_MARKER};
+pub use vaultcell::{Credentials, LookupError, TokenLabels, UNLOCK_WAIT, VaultCell, VaultState};
+
+/// What a broker needs to know.
+#[derive(Debug, Clone, Default)]
+pub struct BrokerConfig {
+    /// The route table.
+    pub routes_path: PathBuf,
+    /// The audit file; `None` writes none.
+    pub audit_path: Option<PathBuf>,
+    /// Whose tokens count.
+    pub identity: Identity,
+    /// Which public markers count.
+    pub markers: Markers,
+}
+
+/// The broker of one container. Clones share everything.
+#[derive(Clone)]
+pub struct Broker(Arc<proxy::Proxy>);
+
+impl Broker {
+    /// Reads the route table; opens nothing else.
+    ///
+    /// # Errors
+    /// [`BrokerError::ReadRoutes`] or [`BrokerError::Routes`].
+    pub fn new(config: BrokerConfig, vault: VaultCell) -> Result<Self, BrokerError> {
+        Ok(Self(Arc::new(proxy::Proxy {
+            routes: routes::RouteBook::open(&config.routes_path)?,
+            identity: config.identity,
+            markers: config.markers,
+            vault,
+            audit: Arc::new(audit::Audit::new(config.audit_path)),
+            forwarder: forward::Forwarder::default(),
+        })))
+    }
+
+    /// Serves a bound Unix socket until `stop` resolves; requests under way then get a second to finish. The socket's
+    /// name stays; whoever bound it removes it.
+    ///
+    /// Must run inside a tokio runtime with I/O and time enabled.
+    ///
+    /// # Errors
+    /// [`BrokerError::Serve`] when the runtime cannot take the socket.
+    pub async fn serve_unix(&self, listener: UnixListener, stop: impl Future<Output = ()>) -> Result<(), BrokerError> {
+        listener.set_nonblocking(true).map_err(BrokerError::Serve)?;
+        let listener = tokio::net::UnixListener::from_std(listener).map_err(BrokerError::Serve)?;
+        serve::serve(self.0.clone(), listener, stop).await;
+        Ok(())
+    }
+
+    /// Serves a bound loopback port, for connections of the operator's own processes; otherwise as
+    /// [`Broker::serve_unix`].
+    ///
+    /// # Errors
+    /// [`BrokerError::Serve`] when the runtime cannot take the socket.
+    pub async fn serve_tcp(
+        &self,
+        listener: std::net::TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), BrokerError> {
+        listener.set_nonblocking(true).map_err(BrokerError::Serve)?;
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(BrokerError::Serve)?;
+        serve::serve(self.0.clone(), listener, stop).await;
+        Ok(())
+    }
+}

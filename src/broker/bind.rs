@@ -1,0 +1,147 @@
+//! Binding the broker's sockets: a Unix socket that only its owner can open, or a port of the loopback address.
+//!
+//! Invariants: a Unix socket is 0600 from the moment it exists; a file that is not a socket and a socket that somebody
+//! serves are left alone; TCP listens on 127.0.0.1 and nowhere else. The SELinux label of the socket is set for the one
+//! `socket()` call and taken back; without SELinux that step does nothing.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use rustix::fs::Mode;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::fault::BrokerError;
+
+/// Connections the kernel queues before we accept them.
+const BACKLOG: i32 = 128;
+/// Label that the policy module lets containers connect to.
+const SELINUX_LABEL: &str = "system_u:object_r:terok_socket_t:s0";
+const SELINUX_ROOT: &str = "/sys/fs/selinux/enforce";
+const SOCKET_LABEL: &str = "/proc/thread-self/attr/sockcreate";
+
+/// Binds a Unix socket at `path`, mode 0600; missing parent directories are made 0700, a dead socket is replaced.
+///
+/// # Errors
+/// [`BrokerError::NotASocket`], [`BrokerError::InUse`] or [`BrokerError::BindUnix`].
+pub fn bind_unix(path: &Path) -> Result<UnixListener, BrokerError> {
+    let failed = |source: io::Error| BrokerError::BindUnix { path: path.to_owned(), source };
+    if let Some(parent) = path.parent() {
+        base::file::create_private_dir(parent).map_err(failed)?;
+    }
+    clear_dead_socket(path)?;
+    let address = SocketAddrUnix::new(path).map_err(|e| failed(e.into()))?;
+    let labelled = SocketLabel::set();
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let fd = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+    drop(labelled);
+    let fd = fd.map_err(|e| failed(e.into()))?;
+    // The kernel gives the new name the mode of the unbound socket: no window, and no umask that other threads feel.
+    rustix::fs::fchmod(&fd, Mode::from_raw_mode(base::file::PRIVATE)).map_err(|e| failed(e.into()))?;
+    rustix::net::bind(&fd, &address).map_err(|e| failed(e.into()))?;
+    rustix::net::listen(&fd, BACKLOG).map_err(|e| failed(e.into()))?;
+    Ok(fd.into())
+}
+
+/// Binds `port` of 127.0.0.1; port 0 lets the kernel choose.
+///
+/// # Errors
+/// [`BrokerError::BindTcp`].
+pub fn bind_tcp(port: u16) -> Result<TcpListener, BrokerError> {
+    let failed = |source| BrokerError::BindTcp { port, source };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
+
+fn clear_dead_socket(path: &Path) -> Result<(), BrokerError> {
+    let failed = |source| BrokerError::BindUnix { path: path.to_owned(), source };
+    let kind = match std::fs::symlink_metadata(path) {
+        Ok(meta) => meta.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    if !kind.is_socket() {
+        return Err(BrokerError::NotASocket(path.to_owned()));
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path).map_err(failed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(_) | Err(_) => Err(BrokerError::InUse(path.to_owned())),
+    }
+}
+
+/// The label for sockets this thread creates, in force until dropped. Absent where SELinux is.
+struct SocketLabel;
+
+impl SocketLabel {
+    fn set() -> Option<Self> {
+        if !Path::new(SELINUX_ROOT).exists() {
+            return None;
+        }
+        match std::fs::write(SOCKET_LABEL, SELINUX_LABEL) {
+            Ok(()) => Some(Self),
+            Err(error) => {
+                tracing::warn!(%error, "cannot label the socket for selinux");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for SocketLabel {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::write(SOCKET_LABEL, "") {
+            tracing::warn!(%error, "cannot take the selinux socket label back");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_dead_socket_is_replaced_and_the_mode_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/vault.sock");
+        drop(bind_unix(&path).unwrap());
+        let listener = bind_unix(&path).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(std::fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(matches!(bind_unix(&path), Err(BrokerError::InUse(_))));
+        drop(listener);
+    }
+
+    #[test]
+    fn files_and_links_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        std::fs::write(&file, "keep").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for path in [&file, &link] {
+            assert!(matches!(bind_unix(path), Err(BrokerError::NotASocket(_))));
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), b"keep");
+    }
+
+    #[test]
+    fn a_path_too_long_for_a_socket_is_refused_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x".repeat(120));
+        assert!(matches!(bind_unix(&path), Err(BrokerError::BindUnix { .. })));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn tcp_is_loopback_only_and_exclusive() {
+        let listener = bind_tcp(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_eq!(address.ip(), Ipv4Addr::LOCALHOST);
+        assert!(matches!(bind_tcp(address.port()), Err(BrokerError::BindTcp { .. })));
+    }
+}

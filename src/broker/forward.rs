@@ -1,0 +1,258 @@
+//! Sending a request to its upstream and getting the head of the answer.
+//!
+//! Invariants: a request that may have side effects is written to at most one connection; one that has none is repeated
+//! once, on a fresh connection, and only when the first was closed before any answer; a redirect is followed without the
+//! credential and without anything else that names the client.
+
+use std::error::Error as _;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+
+use http::header::LOCATION;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri};
+use hyper::body::{Body, Incoming};
+
+use crate::dial::{Reach, Upstreaming, dial};
+use crate::header;
+use crate::path::redirect_target;
+use crate::pool::Pool;
+use crate::relay::SILENCE;
+use crate::reply::Refusal;
+use crate::routes::{Origin, Upstream};
+use crate::tls::Tls;
+use crate::upload::{Progress, Replay, Upload};
+
+const MOST_REDIRECTS: usize = 5;
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A request ready to go, body apart.
+pub struct Outgoing<'a> {
+    /// Method.
+    pub method: Method,
+    /// Where to.
+    pub upstream: &'a Upstream,
+    /// Path and query below the upstream's base.
+    pub target: PathAndQuery,
+    /// Headers, credential included.
+    pub headers: HeaderMap,
+    /// Headers as the client sent them.
+    pub client: &'a HeaderMap,
+}
+
+/// The head of an answer, and the connection its body comes from.
+pub struct Answer {
+    /// The answer.
+    pub response: Response<Incoming>,
+    /// The connection.
+    pub connection: Upstreaming,
+    /// Its origin.
+    pub origin: Arc<Origin>,
+}
+
+/// The client side of the broker.
+#[derive(Default)]
+pub struct Forwarder {
+    /// Idle connections.
+    pub pool: Pool,
+    tls: Tls,
+}
+
+impl Forwarder {
+    /// Sends the request and follows redirects where that is allowed.
+    ///
+    /// # Errors
+    /// [`Refusal::UpstreamDisconnected`] or [`Refusal::UpstreamError`].
+    pub async fn send(
+        &self,
+        outgoing: Outgoing<'_>,
+        body: Incoming,
+        progress: &Arc<Progress>,
+    ) -> Result<Answer, Refusal> {
+        let harmless = is_harmless(&outgoing.method);
+        let bare = body.is_end_stream();
+        let (upload, replay) = if harmless || outgoing.client.contains_key(IDEMPOTENCY_KEY) {
+            let (upload, replay) = Upload::repeatable(body, progress.clone());
+            (upload, Some(replay))
+        } else {
+            (Upload::once(body, progress.clone()), None)
+        };
+        let head = Head { method: outgoing.method, target: outgoing.target, headers: outgoing.headers };
+        let follow = (harmless && bare).then(|| (head.method.clone(), head.target.clone()));
+        let origin = &outgoing.upstream.origin;
+        let call = Call { origin, reach: Reach::Anywhere, progress };
+        let first = self.exchange(&call, head, upload, replay).await?;
+        match follow {
+            Some((method, target)) => {
+                let from = (outgoing.upstream.clone(), target);
+                self.follow(first, method, from, outgoing.client, progress).await
+            }
+            None => Ok(first),
+        }
+    }
+
+    /// Follows redirects from `answer`; one that leads nowhere we would go is the answer.
+    async fn follow(
+        &self,
+        mut answer: Answer,
+        mut method: Method,
+        mut from: (Upstream, PathAndQuery),
+        client: &HeaderMap,
+        progress: &Arc<Progress>,
+    ) -> Result<Answer, Refusal> {
+        let inside = !Reach::PublicOnly.allows(answer.connection.peer.ip());
+        let reach = if inside { Reach::Anywhere } else { Reach::PublicOnly };
+        for _ in 0..MOST_REDIRECTS {
+            let Some(next) = next_hop(&answer.response, &from) else {
+                break;
+            };
+            if answer.response.status() == StatusCode::SEE_OTHER && method != Method::HEAD {
+                method = Method::GET;
+            }
+            let head = Head {
+                method: method.clone(),
+                target: next.1.clone(),
+                headers: header::for_redirect(client, &next.0.host),
+            };
+            let call = Call { origin: &next.0.origin, reach, progress };
+            let upload = Upload::empty(progress.clone());
+            answer = self.exchange(&call, head, upload, None).await?;
+            from = next;
+        }
+        Ok(answer)
+    }
+
+    async fn exchange(
+        &self,
+        call: &Call<'_>,
+        head: Head,
+        upload: Upload,
+        replay: Option<Replay>,
+    ) -> Result<Answer, Refusal> {
+        let spare = replay.map(|replay| (head.clone(), replay));
+        match self.attempt(call, head.request(upload), false).await {
+            Ok(answer) => Ok(answer),
+            Err(Failed::Disconnected) => {
+                let again = spare.and_then(|(head, replay)| Some((head, replay.upload()?)));
+                let Some((head, upload)) = again else {
+                    return Err(Refusal::UpstreamDisconnected);
+                };
+                let second = self.attempt(call, head.request(upload), true).await;
+                second.map_err(Refusal::from)
+            }
+            Err(failed) => Err(failed.into()),
+        }
+    }
+
+    /// Writes the request to one connection. An idle one that turns out to be closed before anything was written to it
+    /// is replaced; that is no repetition.
+    async fn attempt(&self, call: &Call<'_>, mut request: Request<Upload>, fresh: bool) -> Result<Answer, Failed> {
+        let mut idle = if fresh { None } else { self.pool.take(call.origin, call.reach) };
+        loop {
+            let reused = idle.is_some();
+            let mut connection = match idle.take() {
+                Some(connection) => connection,
+                None => dial(call.origin, &self.tls, call.reach).await.map_err(log)?,
+            };
+            let sending = connection.sender.try_send_request(request);
+            let Some(sent) = within_silence(sending, call.progress).await else {
+                return Err(Failed::Other);
+            };
+            match sent {
+                Ok(response) => {
+                    return Ok(Answer { response, connection, origin: call.origin.clone() });
+                }
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if reused => request = unsent,
+                    _ => return Err(classify(error.error())),
+                },
+            }
+        }
+    }
+}
+
+struct Call<'a> {
+    origin: &'a Arc<Origin>,
+    reach: Reach,
+    progress: &'a Arc<Progress>,
+}
+
+#[derive(Clone)]
+struct Head {
+    method: Method,
+    target: PathAndQuery,
+    headers: HeaderMap,
+}
+
+impl Head {
+    fn request(self, upload: Upload) -> Request<Upload> {
+        let mut request = Request::new(upload);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = Uri::from(self.target);
+        *request.headers_mut() = self.headers;
+        request
+    }
+}
+
+enum Failed {
+    Disconnected,
+    Other,
+}
+
+impl From<Failed> for Refusal {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Disconnected => Self::UpstreamDisconnected,
+            Failed::Other => Self::UpstreamError,
+        }
+    }
+}
+
+fn log(error: io::Error) -> Failed {
+    tracing::warn!(%error, "cannot connect to the upstream");
+    Failed::Other
+}
+
+fn classify(error: &hyper::Error) -> Failed {
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let cut = io.is_some_and(|io| {
+        matches!(
+            io.kind(),
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof
+        )
+    });
+    if cut || error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        return Failed::Disconnected;
+    }
+    tracing::warn!(%error, "the upstream failed");
+    Failed::Other
+}
+
+fn is_harmless(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+fn next_hop(response: &Response<Incoming>, from: &(Upstream, PathAndQuery)) -> Option<(Upstream, PathAndQuery)> {
+    matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308).then_some(())?;
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    redirect_target(&from.0, &from.1, location)
+}
+
+/// The result of `sending`, or `None` when neither side has moved for [`SILENCE`].
+async fn within_silence<F: Future>(sending: F, progress: &Progress) -> Option<F::Output> {
+    let mut sending = pin!(sending);
+    loop {
+        let left = SILENCE.saturating_sub(progress.idle());
+        if left.is_zero() {
+            tracing::warn!("the upstream does not answer");
+            return None;
+        }
+        if let Ok(output) = tokio::time::timeout(left, sending.as_mut()).await {
+            return Some(output);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What happens to one request: who asks, may they, with which credential, to where.
+//!
+//! Invariants: the provider comes from the token alone; the token is looked up for every request; a token of another
+//! container is as good as none; no reply and no log line holds a token, a header value or a query.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Response};
+use hyper::body::{Body, Incoming};
+use serde_json::{Map, Value};
+
+use crate::audit::Audit;
+use crate::forward::{Forwarder, Outgoing};
+use crate::header;
+use crate::identity::{Identity, Markers};
+use crate::path;
+use crate::relay::{Account, Exchange, ReplyBody};
+use crate::reply::{Refusal, healthy};
+use crate::routes::{LiveRoute, RouteBook};
+use crate::upload::Progress;
+use crate::vaultcell::{Credentials, LookupError, TokenLabels, VaultCell};
+
+const HEALTH: &str = "/-/health";
+/// How much of a refused request's body is read, so that the client gets to see the refusal.
+const DRAIN_BYTES: usize = 16 * 1024 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// Everything the requests of one container share.
+pub struct Proxy {
+    pub(crate) routes: RouteBook,
+    pub(crate) identity: Identity,
+    pub(crate) markers: Markers,
+    pub(crate) vault: VaultCell,
+    pub(crate) audit: Arc<Audit>,
+    pub(crate) forwarder: Forwarder,
+}
+
+struct Granted {
+    route: Arc<LiveRoute>,
+    record: Map<String, Value>,
+}
+
+impl Proxy {
+    /// Answers one request.
+    pub async fn handle(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+        if request.method() == Method::CONNECT {
+            return Refusal::NotFound.response();
+        }
+        let Some(vault) = self.vault.wait().await else {
+            tracing::info!(method = %request.method(), status = 503, "the vault is locked");
+            return Refusal::VaultLocked.response();
+        };
+        let path = request.uri().path();
+        if path == HEALTH && matches!(*request.method(), Method::GET | Method::HEAD) {
+            return healthy();
+        }
+        let mut account = Account::new(&self.audit, request.method().as_str(), path);
+        let granted = match self.authorize(&*vault, &request, &mut account) {
+            Ok(granted) => granted,
+            Err(refusal) => {
+                drain(request).await;
+                return refuse(account, &refusal);
+            }
+        };
+        self.relay(request, granted, account).await
+    }
+
+    fn authorize(
+        &self,
+        vault: &dyn Credentials,
+        request: &Request<Incoming>,
+        account: &mut Account,
+    ) -> Result<Granted, Refusal> {
+        let token = header::phantom_token(request.headers())?;
+        let labels = self.labels(vault, token)?;
+        let route = self.routes.route(&labels.provider);
+        let line = account.line();
+        line.scope = labels.scope;
+        line.subject = labels.subject;
+        line.credential_set = labels.credential_set;
+        line.provider = labels.provider;
+        let route = route.ok_or_else(|| Refusal::NoRoute(line.provider.clone()))?;
+        let record = vault
+            .load_credential(&line.credential_set, &line.provider)
+            .map_err(unreadable)?
+            .ok_or(Refusal::CredentialMissing)?;
+        if header::wants_websocket(request.headers()) {
+            return Err(Refusal::Websocket);
+        }
+        if !path::is_safe(request.uri().path()) {
+            return Err(Refusal::BadPath);
+        }
+        Ok(Granted { route, record })
+    }
+
+    fn labels(&self, vault: &dyn Credentials, token: &str) -> Result<TokenLabels, Refusal> {
+        match vault.lookup_token(token).map_err(unreadable)? {
+            Some(labels) if self.identity.admits(&labels) => Ok(labels),
+            Some(_) => Err(Refusal::InvalidToken),
+            None => self.markers.labels(token).ok_or(Refusal::InvalidToken),
+        }
+    }
+
+    async fn relay(&self, request: Request<Incoming>, granted: Granted, account: Account) -> Response<ReplyBody> {
+        let (parts, body) = request.into_parts();
+        let upstream = granted.route.upstream_for(parts.uri.path());
+        let mut headers = header::for_upstream(&parts.headers, &upstream.host);
+        if let Err(refusal) = header::inject(&mut headers, &granted.route, &granted.record) {
+            return refuse(account, &refusal);
+        }
+        let target = parts.uri.path_and_query().and_then(|t| upstream.target(t));
+        let Some(target) = target else {
+            return refuse(account, &Refusal::BadPath);
+        };
+        let outgoing = Outgoing { method: parts.method, upstream, target, headers, client: &parts.headers };
+        let progress = Progress::new();
+        match self.forwarder.send(outgoing, body, &progress).await {
+            Ok(answer) => {
+                let (head, body) = answer.response.into_parts();
+                let exchange = Exchange {
+                    pool: self.forwarder.pool.clone(),
+                    origin: answer.origin,
+                    connection: answer.connection,
+                    progress,
+                    account,
+                };
+                reply(head, body, exchange)
+            }
+            Err(refusal) => refuse(account, &refusal),
+        }
+    }
+}
+
+fn reply(head: http::response::Parts, body: Incoming, mut exchange: Exchange) -> Response<ReplyBody> {
+    exchange.account.line().status = head.status.as_u16();
+    let mut response = Response::new(ReplyBody::relay(body, exchange));
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    header::for_client(response.headers_mut());
+    response
+}
+
+fn refuse(mut account: Account, refusal: &Refusal) -> Response<ReplyBody> {
+    account.line().status = refusal.status().as_u16();
+    match refusal.label() {
+        Some(label) => account.close(label),
+        None => account.forget(),
+    }
+    refusal.response()
+}
+
+fn unreadable(error: LookupError) -> Refusal {
+    let cause = error.0.to_string();
+    tracing::warn!(%cause, "the vault cannot be read");
+    Refusal::VaultUnreadable
+}
+
+/// Reads on for a while: a connection that is closed on unread data may take the refusal with it.
+async fn drain(request: Request<Incoming>) {
+    // A client that asked first sends nothing after a refusal.
+    if request.body().is_end_stream() || request.headers().contains_key(http::header::EXPECT) {
+        return;
+    }
+    let mut body = request.into_body();
+    let reading = async {
+        let mut left = DRAIN_BYTES;
+        while let Some(Ok(frame)) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await {
+            let size = frame.data_ref().map_or(0, bytes::Bytes::len);
+            match left.checked_sub(size) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
+}

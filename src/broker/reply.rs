@@ -1,0 +1,101 @@
+//! The broker's own answers: a status, a fixed text, and the label under which the outcome is audited.
+//!
+//! Refuses to say anything about the upstream, the token or an error's text: the reader may be hostile.
+
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+
+use crate::relay::ReplyBody;
+
+/// Why a request was not answered by its upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// No header carries a token.
+    MissingToken,
+    /// The token is unknown, revoked, or another container's.
+    InvalidToken,
+    /// The provider has no route.
+    NoRoute(String),
+    /// The path climbs (`.` or `..`), or is no path at all.
+    BadPath,
+    /// No credential is stored.
+    CredentialMissing,
+    /// The stored credential lacks its secret part.
+    CredentialMisconfigured,
+    /// The upstream closed the connection before it answered.
+    UpstreamDisconnected,
+    /// The upstream could not be reached, or broke in another way.
+    UpstreamError,
+    /// Protocol upgrades are not relayed.
+    Websocket,
+    /// The vault is locked.
+    VaultLocked,
+    /// The vault is open but cannot be read.
+    VaultUnreadable,
+    /// `CONNECT` makes no sense here.
+    NotFound,
+}
+
+impl Refusal {
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::MissingToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::NoRoute(_) | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::BadPath => StatusCode::BAD_REQUEST,
+            Self::VaultLocked | Self::VaultUnreadable => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// The label in the audit file; `None` for what is not audited.
+    pub fn label(&self) -> Option<&'static str> {
+        match self {
+            Self::MissingToken => Some("missing_token"),
+            Self::InvalidToken => Some("invalid_token"),
+            // Readers of the audit file know a closed set of labels; a path that cannot be routed is one of them.
+            Self::NoRoute(_) | Self::BadPath => Some("no_route"),
+            Self::CredentialMissing => Some("credential_missing"),
+            Self::CredentialMisconfigured => Some("credential_misconfigured"),
+            Self::UpstreamDisconnected => Some("upstream_disconnected"),
+            Self::UpstreamError => Some("upstream_error"),
+            Self::Websocket | Self::VaultLocked | Self::VaultUnreadable | Self::NotFound => None,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::MissingToken => "Missing authentication",
+            Self::InvalidToken => "Invalid token",
+            Self::NoRoute(name) => return format!("No route for provider: {name}"),
+            Self::BadPath => "Invalid request path",
+            Self::CredentialMissing => "Credential not configured for this provider",
+            Self::CredentialMisconfigured => "Credential misconfigured",
+            Self::UpstreamDisconnected => "Upstream disconnected",
+            Self::UpstreamError => "Upstream request failed",
+            Self::Websocket => "Upstream websocket failed",
+            Self::VaultLocked => "Vault locked",
+            Self::VaultUnreadable => "Vault unavailable",
+            Self::NotFound => "Not Found",
+        }
+        .to_owned()
+    }
+
+    /// The reply for the client.
+    pub(crate) fn response(&self) -> Response<ReplyBody> {
+        plain(self.status(), "text/plain; charset=utf-8", self.text())
+    }
+}
+
+/// The answer of the health path.
+pub(crate) fn healthy() -> Response<ReplyBody> {
+    plain(StatusCode::OK, "application/json; charset=utf-8", r#"{"status": "ok"}"#.to_owned())
+}
+
+fn plain(status: StatusCode, kind: &'static str, text: String) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::full(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,83 @@
+//! Streams: pieces pass at once, both ways, and a refusal reaches a client that is still sending.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use crate::stage::{PHANTOM, Stage, Stub, Then};
+
+fn request(method: &str, more: &str) -> String {
+    format!("{method} /x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {PHANTOM}\r\n{more}\r\n")
+}
+
+#[test]
+fn events_pass_within_200_ms() {
+    let stub = Stub::new(|visit| {
+        visit.body();
+        visit.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for number in 0..5 {
+            std::thread::sleep(Duration::from_millis(300));
+            let event = format!("data: {number} {:?}\n\n", std::time::SystemTime::now());
+            visit.send(format!("{:x}\r\n{event}\r\n", event.len()));
+        }
+        visit.send("0\r\n\r\n");
+        Then::Stay
+    });
+    let stage = Stage::to(&stub);
+    let mut client = stage.client();
+    client.send(request("POST", "Content-Length: 0\r\n"));
+    let began = Instant::now();
+    let head = client.head();
+    assert!(began.elapsed() < Duration::from_millis(200), "the head does not wait for the first event");
+    let mut times = Vec::new();
+    assert!(head.body(&mut client.0, |_| times.push(began.elapsed())));
+    assert_eq!(times.len(), 5);
+    for (number, time) in times.iter().enumerate() {
+        let sent = Duration::from_millis(300 * (number as u64 + 1));
+        assert!(*time < sent + Duration::from_millis(200), "{times:?}");
+    }
+}
+
+#[test]
+fn an_answer_can_begin_before_the_request_ends() {
+    let stub = Stub::new(|visit| {
+        visit.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let mut reader = Vec::new();
+        let head = visit.head.clone();
+        // Echo, piece by piece.
+        let stream = visit.reader.get_ref().try_clone().unwrap();
+        head.body(visit.reader, |piece| {
+            reader.extend_from_slice(piece);
+            let text = format!("{:x}\r\n{}\r\n", piece.len(), String::from_utf8_lossy(piece));
+            (&stream).write_all(text.as_bytes()).unwrap();
+        });
+        visit.send("0\r\n\r\n");
+        Then::Stay
+    });
+    let stage = Stage::to(&stub);
+    let mut client = stage.client();
+    client.send(request("POST", "Transfer-Encoding: chunked\r\n"));
+    let head = client.head();
+    let mut sender = client.0.get_ref().try_clone().unwrap();
+    sender.write_all(b"3\r\nabc\r\n").unwrap();
+    let mut got = String::new();
+    head.body(&mut client.0, |piece| {
+        got += std::str::from_utf8(piece).unwrap();
+        match got.as_str() {
+            "abc" => sender.write_all(b"3\r\ndef\r\n").unwrap(),
+            "abcdef" => sender.write_all(b"0\r\n\r\n").unwrap(),
+            _ => {}
+        }
+    });
+    assert_eq!(got, "abcdef");
+}
+
+#[test]
+fn a_refused_upload_still_gets_its_refusal() {
+    let stub = Stub::ok();
+    let stage = Stage::to(&stub);
+    let mut client = stage.client();
+    let text = "POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer nobody\r\nContent-Length: 8388608\r\n\r\n";
+    client.send(text);
+    client.send(vec![0; 8 * 1024 * 1024]);
+    assert_eq!(client.reply(false).status(), 401);
+}
