@@ -7,6 +7,7 @@ pub mod edit;
 pub mod env;
 pub mod fault;
 pub mod file;
+pub mod folder;
 pub mod ident;
 pub mod lock;
 pub mod pid;

@@ -1,0 +1,130 @@
+"""Hardened rootless containers: launch facade, runtimes, configuration, ports, set-up.
+
+Every public name is looked up when it is first used: importing the package reads no configuration, starts nothing and
+loads no other module. A name whose engine this version does not have raises ``ImportError`` saying so.
+"""
+
+from importlib import import_module as _import_module
+
+_HOMES = {
+    # Configuration
+    "CONTAINER_RUNTIME_DIR": "config",
+    "ConfigScope": "/terok_util.config_stack",
+    "RawRunSection": "config_schema",
+    "RawSSHSection": "config_schema",
+    "SERVICES_TCP_OPTOUT_YAML": "config",
+    "Sandbox": "sandbox",
+    "SandboxConfig": "config",
+    "SandboxConfigView": "config_schema",
+    "ServicesMode": "config",
+    "gate_use_personal_ssh_default": "config",
+    # Set-up
+    "SetupVerdict": "setup_stamp",
+    "installed_versions": "setup_stamp",
+    "needs_setup": "setup_stamp",
+    "read_stamp": "setup_stamp",
+    "sandbox_uninstall": "commands",
+    "stamp_path": "setup_stamp",
+    # One container's services
+    "GateServer": "gate.server",
+    "PerContainerResources": "launch",
+    "allocate_per_container_resources": "launch",
+    "mint_gate_token": "gate.tokens",
+    # Runtimes and facade
+    "ContainerRuntime": "runtime",
+    "DEFAULT_GUEST_SSHD_PORT": "runtime",
+    "DEFAULT_SSH_HOST": "runtime",
+    "ExecResult": "runtime",
+    "GpuConfigError": "runtime",
+    "Image": "runtime",
+    "KrunRuntime": "runtime",
+    "LifecycleHooks": "sandbox",
+    "NullRuntime": "runtime",
+    "PodmanRuntime": "runtime",
+    "READY_MARKER": "sandbox",
+    "RunSpec": "sandbox",
+    "Sharing": "sandbox",
+    "TcpSSHTransport": "runtime",
+    "VolumeSpec": "sandbox",
+    "check_gpu_available": "runtime",
+    "podman_port_resolver": "runtime",
+    # Egress firewall
+    "EnvironmentCheck": "integrations.shield",
+    "ShieldHooks": "integrations.shield",
+    "ShieldManager": "integrations.shield",
+    "check_environment": "integrations.shield",
+    "resolve_container_state_dir": "integrations.shield",
+    # Git gate
+    "GateAuthNotConfigured": "gate.mirror",
+    "GateStalenessInfo": "gate.mirror",
+    "GitGate": "gate.mirror",
+    "is_ssh_url": "gate.mirror",
+    # Vault
+    "CODEX_SHARED_OAUTH_MARKER": "vault.store.markers",
+    "CredentialDB": "vault.store.db",
+    "NoPassphraseError": "vault.store.encryption",
+    "PHANTOM_CREDENTIALS_MARKER": "vault.store.markers",
+    "RecoveryStatus": "vault.store.recovery",
+    "WrongPassphraseError": "vault.store.encryption",
+    "systemd_creds_has_tpm2": "vault.store.systemd_creds",
+    "handle_vault_seal": "commands.vault",
+    "handle_vault_to_keyring": "commands.vault",
+    # SSH keys
+    "SSHInitResult": "vault.ssh.manager",
+    "SSHManager": "vault.ssh.manager",
+    "ensure_infra_keypair": "vault.ssh.keypair",
+    "public_line_of": "vault.ssh.keypair",
+    # Ports
+    "claim_port": "port_registry",
+    "release_port": "port_registry",
+    # Health checks
+    "CheckVerdict": "doctor",
+    "DoctorCheck": "doctor",
+    "sandbox_doctor_checks": "doctor",
+    # Mandatory access control
+    "SelinuxCheckResult": "_util._selinux",
+    "SelinuxStatus": "_util._selinux",
+    "check_selinux_status": "_util._selinux",
+    "selinux_install_command": "_util._selinux",
+    "selinux_install_script": "_util._selinux",
+    "AppArmorCheckResult": "_util._apparmor",
+    "AppArmorStatus": "_util._apparmor",
+    "check_apparmor_status": "_util._apparmor",
+    "apparmor_install_command": "_util._apparmor",
+    "apparmor_install_script": "_util._apparmor",
+    # Small things
+    "BestEffortLogger": "_util._logging",
+    "CommandTree": "/terok_util.cli_types",
+    "bold": "_stage",
+    "red": "_stage",
+    "stage_line": "_stage",
+    "yaml_update_section": "_yaml",
+    "yellow": "_stage",
+    "__version__": "_version",
+}
+
+__all__ = list(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = home[1:] if home.startswith("/") else f"{__name__}.{home}"
+    absent = f"`{name}` of {__name__} is not part of this version"
+    try:
+        found = _import_module(module)
+    except ModuleNotFoundError as missing:
+        # A third-party package that is not installed is another matter than a part we do not have.
+        if not module.startswith(str(missing.name)):
+            raise
+        raise ImportError(absent, name=module) from None
+    if not hasattr(found, name):
+        raise ImportError(absent, name=module)
+    value = getattr(found, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

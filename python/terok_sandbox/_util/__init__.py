@@ -1,0 +1,1 @@
+"""Parts of the sandbox that stand on their own; nothing is loaded until a module is imported by name."""

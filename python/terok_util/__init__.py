@@ -1,0 +1,45 @@
+"""Foundations shared by the packages of the family: command trees, layered configuration, paths, small file helpers.
+
+Names are looked up when they are first used, so importing the package costs next to nothing.
+"""
+
+from importlib import import_module as _import_module
+
+_HOMES = {
+    "ArgDef": "cli_types",
+    "CommandDef": "cli_types",
+    "CommandTree": "cli_types",
+    "ConfigStack": "config_stack",
+    "KeyRow": "cli_types",
+    "deep_merge": "config_stack",
+    "ensure_dir": "fs",
+    "ensure_dir_writable": "fs",
+    "config_file_paths": "paths",
+    "host_uid": "user",
+    "namespace_config_dir": "paths",
+    "namespace_runtime_dir": "paths",
+    "namespace_state_dir": "paths",
+    "podman_userns_args": "user",
+    "read_config_section": "paths",
+    "read_config_top_level": "paths",
+    "sanitize_tty": "tty",
+    "write_sensitive_file": "fs",
+}
+
+__all__ = list(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is not None:
+        value = getattr(_import_module(f"{__name__}.{home}"), name)
+    elif name in _HOMES.values():
+        value = _import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
