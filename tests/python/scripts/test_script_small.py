@@ -112,7 +112,7 @@ def test_updates_only_what_is_installed(box, family, tool):
     log = (box.base / "srv/log").read_text()
     assert result.status == 0, result.err
     assert log.startswith(tool) and "@anthropic-ai/claude-code@latest" in log and "@openai/codex@latest" in log
-    assert "opencode" not in log and "vibe" not in log
+    assert "opencode" not in log and "vibe" not in log and "toad" not in log
     assert "Updated: " in result.out.replace("\x1b[0m", "").replace("\x1b[1m", "")
 
 

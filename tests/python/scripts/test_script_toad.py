@@ -71,6 +71,15 @@ def test_second_call_changes_nothing(toad_box):
     assert before == [(p.stat().st_ino, p.stat().st_mtime_ns) for p in files]
 
 
+def test_agents_that_cannot_be_written_do_not_stop_the_rest(toad_box):
+    folder = agents(toad_box)
+    folder.chmod(0o555)
+    result = toad_box.run("toad", "--version")
+    folder.chmod(0o755)
+    assert result.status == 0 and result.out == "toad --version clean\n"
+    assert result.err.count("its agents could not be set up") == 2 and settings(toad_box).exists()
+
+
 def test_own_settings_stay_and_corrupt_ones_are_kept_aside(toad_box):
     settings(toad_box).parent.mkdir(parents=True)
     settings(toad_box).write_text('{"launcher": {"agents": "my.agent\\nclaude.com"}, "ui": {"theme": "nord"}}')
