@@ -4,7 +4,11 @@
 //! following a link; texts for a person are returned as warnings, never printed.
 
 pub mod command;
+pub mod config_dir;
+#[cfg(test)]
+mod config_dir_test;
 pub mod fault;
+pub mod instruction;
 pub mod model;
 mod project;
 pub mod roster;
@@ -12,6 +16,8 @@ pub mod routes;
 pub mod rule;
 pub mod schema;
 pub mod selection;
+pub mod shared;
+pub mod subagent;
 pub mod wrapper;
 #[cfg(test)]
 mod wrapper_test;
