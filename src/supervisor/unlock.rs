@@ -77,6 +77,9 @@ fn open(sidecar: &Sidecar) -> Result<Store, Refusal> {
 /// The session file and the sealed file lie where the sidecar says; the rest is the operator's configuration.
 fn tiers(sidecar: &Sidecar) -> Result<Tiers, String> {
     let section = base::config::section("credentials");
+    for remark in base::notice::take() {
+        tracing::warn!("{remark}");
+    }
     let text = |key: &str| match section.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
