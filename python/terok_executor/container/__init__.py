@@ -1,0 +1,1 @@
+"""Containers: images, launching, following, listing, stopping."""
