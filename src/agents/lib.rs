@@ -7,9 +7,16 @@ pub mod command;
 pub mod config_dir;
 #[cfg(test)]
 mod config_dir_test;
+pub mod environment;
+#[cfg(test)]
+mod environment_test;
 pub mod fault;
 pub mod instruction;
 pub mod model;
+pub mod patch;
+mod patch_edit;
+#[cfg(test)]
+mod patch_test;
 mod project;
 pub mod roster;
 pub mod routes;
@@ -18,6 +25,7 @@ pub mod schema;
 pub mod selection;
 pub mod shared;
 pub mod subagent;
+pub mod volume;
 pub mod wrapper;
 #[cfg(test)]
 mod wrapper_test;
