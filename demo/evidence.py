@@ -49,7 +49,8 @@ class ProcessWatch:
             return
         for what, text in (("argument", argv), ("environment", environ)):
             if self._key in text:
-                self.found.add(f"{what} of process {process.name}: {argv.split(b'\0')[0].decode(errors='replace')}")
+                program = argv.split(b"\0")[0].decode(errors="replace")
+                self.found.add(f"{what} of process {process.name}: {program}")
 
 
 def search_for_key(container: str, image: str, key: str, host_paths: list[Path], watch: ProcessWatch) -> list[str]:

@@ -1,0 +1,119 @@
+"""The verbs as data, and what they refuse before anything is started."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from terok_executor import AGENT_COMMANDS, COMMANDS, VAULT_COMMANDS
+
+EXECUTOR = Path(sys.executable).parent / "terok-executor"
+SANDBOX = Path(sys.executable).parent / "terok-sandbox"
+
+
+def run(*argv, **env):
+    full = {**os.environ, **{key: str(value) for key, value in env.items()}}
+    return subprocess.run(
+        [str(word) for word in argv], capture_output=True, text=True, stdin=subprocess.DEVNULL, env=full, timeout=60
+    )
+
+
+@pytest.fixture
+def home(tmp_path):
+    return {"HOME": tmp_path, "XDG_RUNTIME_DIR": tmp_path / "run", "TEROK_ROOT": tmp_path / "state", "XDG_CONFIG_HOME": ""}
+
+
+def test_the_tree_is_the_one_callers_know():
+    names = [node.name for node in AGENT_COMMANDS]
+    assert names == "run run-tool auth agents build setup uninstall list stop show-config acp".split()
+    assert VAULT_COMMANDS[0] is COMMANDS.find_at(("vault",)) is COMMANDS.find_at(("sandbox", "vault"))
+    assert "cfg" in inspect.signature(COMMANDS.find_at(("run",)).handler).parameters
+
+
+def test_every_declared_argument_reaches_its_handler():
+    for path, node in COMMANDS.walk():
+        if node.handler is None:
+            continue
+        parameters = inspect.signature(node.handler).parameters
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        for argument in node.args:
+            spelled = max(argument.name.split("/"), key=len).lstrip("-").replace("-", "_")
+            assert takes_any or (argument.dest or spelled) in parameters, (path, argument.name)
+
+
+@pytest.mark.parametrize(
+    ("argv", "status"),
+    [
+        ([], 1),
+        (["--help"], 0),
+        (["--version"], 0),
+        (["agents"], 0),
+        (["sandbox"], 0),
+        (["no-such-verb"], 2),
+        (["run"], 2),
+        (["agents", "set", "nobody"], 2),
+        (["run", "claude", "."], 1),
+        (["run", "claude", ".", "-p", "x"], 3),
+    ],
+)
+def test_exit_statuses(home, argv, status):
+    done = run(EXECUTOR, *argv, **home)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["run", "run-tool", "auth", "build", "setup", "uninstall", "list", "logs", "stop"])
+def test_every_verb_has_help(home, verb):
+    done = run(EXECUTOR, verb, "--help", **home)
+    assert done.returncode == 0 and "usage:" in done.stdout
+
+
+def test_sandbox_statuses(home):
+    assert run(SANDBOX, **home).returncode == 1
+    assert run(SANDBOX, "vault", **home).returncode == 0
+    assert run(SANDBOX, "--version", **home).stdout.startswith("terok-sandbox 0.1.0")
+
+
+def test_an_unknown_agent_lists_the_known_ones(home):
+    done = run(EXECUTOR, "run", "nobody", ".", "-p", "x", "--no-preflight", **home)
+    assert done.returncode == 1
+    for name in ("claude", "codex", "opencode", "vibe"):
+        assert name in done.stderr
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "-x", "a b", "x" * 200])
+def test_unsafe_container_names_leave_nothing_behind(home, tmp_path, name):
+    done = run(EXECUTOR, "run", "claude", str(tmp_path), "-p", "x", "--no-preflight", f"--name={name}", **home)
+    assert done.returncode == 1 and "container name" in done.stderr
+    assert not list(tmp_path.rglob("*.json")) and not (tmp_path / "run").exists()
+
+
+def test_setup_without_a_terminal_changes_nothing(home, tmp_path):
+    done = run(EXECUTOR, "setup", "--no-images", **home)
+    assert done.returncode == 1 and "--passphrase-tier" in done.stderr
+    assert not (tmp_path / ".config/containers/containers.conf").exists()
+
+
+def test_an_empty_key_is_refused(home):
+    done = subprocess.run(
+        [EXECUTOR, "auth", "claude", "--api-key", "-"],
+        input="\n", capture_output=True, text=True, env={**os.environ, **{k: str(v) for k, v in home.items()}},
+    )  # fmt: skip
+    assert done.returncode == 1 and "empty" in done.stderr
+
+
+def test_stop_leaves_foreign_containers_alone(podman, home):
+    podman.answer("container", "inspect", stdout='[{"Config": {"Labels": null}}]')
+    done = run(EXECUTOR, "stop", "somebody-elses", **home)
+    assert done.returncode == 1 and "not started by terok-executor" in done.stderr
+    assert all(call[0] != "rm" for call in podman.calls)
+
+
+def test_stop_of_an_unknown_container_is_no_failure(podman, home):
+    done = run(EXECUTOR, "stop", "gone", **home)
+    assert done.returncode == 0 and "not found" in done.stdout

@@ -1,0 +1,46 @@
+"""The readable form of an agent's log."""
+
+from __future__ import annotations
+
+import json
+
+from terok_executor.container.transcript import readable
+
+
+def event(**members):
+    return json.dumps(members) + "\n"
+
+
+def test_plain_lines_pass_unchanged():
+    lines = ["hello\n", "{not json\n", '{"no": "type"}\n', "[1]\n", "no end"]
+    assert list(readable(lines)) == lines
+
+
+def test_events_become_a_transcript():
+    lines = [
+        event(type="system", subtype="init", session_id="s1", model="m"),
+        event(type="assistant", message={"content": [{"type": "text", "text": " thinking \n"}]}),
+        event(type="assistant", message={"content": [{"type": "tool_use", "name": "Read", "input": {"p": "a"}}]}),
+        event(type="user", message={"content": [{"type": "tool_result", "content": [{"type": "text", "text": "x\ny"}]}]}),
+        event(type="user", message={"content": [{"type": "tool_result", "is_error": True, "content": "no"}]}),
+        event(type="result", num_turns=3, duration_ms=1500, is_error=False),
+    ]
+    assert list(readable(lines)) == [
+        "· session s1, model m\n",
+        "● thinking\n",
+        '→ Read {"p": "a"}\n',
+        "  ✓ x y\n",
+        "  ✗ no\n",
+        "■ done after 3 turns, 1.5 s\n",
+    ]
+
+
+def test_odd_events_do_not_break_it():
+    odd = [event(type="assistant"), event(type="assistant", message={"content": "text"}), event(type="new-kind")]
+    assert list(readable([*odd, event(type="assistant", message={"content": [7]})])) == []
+
+
+def test_long_results_are_cut():
+    long = event(type="user", message={"content": [{"type": "tool_result", "content": "x" * 5000}]})
+    (line,) = readable([long])
+    assert len(line) < 500
