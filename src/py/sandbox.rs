@@ -160,6 +160,13 @@ fn sandbox_execute(
     watched(py, |watch| execute::execute(&place, &Podman::new(), &spec, word, rendered, Some(watch)))
 }
 
+/// Refuses an unacceptable description.
+#[pyfunction]
+fn sandbox_check(spec: &Bound<'_, PyAny>) -> PyResult<()> {
+    let spec: RunSpec = convert::from_py(spec)?;
+    ::sandbox::check::check(&spec).map_err(errors::to_py)
+}
+
 /// Checks that podman would start the supervisor of this container.
 #[pyfunction]
 fn sandbox_check_hooks(place: &Bound<'_, PyAny>, container: &str) -> PyResult<()> {
@@ -228,6 +235,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(sandbox_network_args, m)?,
         wrap_pyfunction!(sandbox_argv, m)?,
         wrap_pyfunction!(sandbox_execute, m)?,
+        wrap_pyfunction!(sandbox_check, m)?,
         wrap_pyfunction!(sandbox_check_hooks, m)?,
         wrap_pyfunction!(sandbox_prove_supervised, m)?,
         wrap_pyfunction!(sandbox_refuse, m)?,

@@ -1,0 +1,1 @@
+"""Git gate: the tokens a container presents to it."""

@@ -1,0 +1,1 @@
+"""Connections from the sandbox to the packages around it."""

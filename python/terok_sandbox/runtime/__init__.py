@@ -1,0 +1,63 @@
+"""Container runtimes: the protocol, the podman back end, and a back end without containers for tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .null import NullRuntime
+    from .podman import PodmanRuntime
+    from .protocol import (
+        Container,
+        ContainerRemoveResult,
+        ContainerRuntime,
+        ExecResult,
+        Image,
+        LogStream,
+        PortReservation,
+    )
+
+_HOME = {
+    "Container": "protocol",
+    "ContainerRemoveResult": "protocol",
+    "ContainerRuntime": "protocol",
+    "ExecResult": "protocol",
+    "Image": "protocol",
+    "LogStream": "protocol",
+    "NullRuntime": "null",
+    "PodmanRuntime": "podman",
+    "PortReservation": "protocol",
+}
+__all__ = [*sorted(_HOME), "GpuConfigError", "check_gpu_available"]
+
+_GPU_HINT = (
+    "install the NVIDIA container toolkit and write a CDI specification, for example `nvidia-ctk cdi generate "
+    "--output=/etc/cdi/nvidia.yaml`: "
+    "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/cdi-support.html"
+)
+
+
+class GpuConfigError(RuntimeError):
+    """The GPU could not be handed to the container; ``hint`` says what to install."""
+
+    def __init__(self, message: str = "", *, hint: str = _GPU_HINT) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def check_gpu_available() -> bool:
+    """True when a CDI specification on this host names NVIDIA GPUs; never raises."""
+    from terok_native import _lib
+
+    return _lib.podman_gpu_available()
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
