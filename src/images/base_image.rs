@@ -74,17 +74,26 @@ pub fn normalise(image: &str) -> &str {
 /// # Errors
 /// [`ImageError::BadBase`].
 pub fn validate(image: &str) -> Result<(), ImageError> {
-    let fail = |why| Err(ImageError::BadBase { image: base::text::sanitize_tty(image), why });
+    printable(image)?;
+    if shape().is_match(image) {
+        return Ok(());
+    }
+    bad(image, "it is not of the form [host[:port]/]name[:tag][@sha256:digest]")
+}
+
+/// Refuses what could not even be shown on one line.
+fn printable(image: &str) -> Result<(), ImageError> {
     if image.len() > LONGEST {
-        return fail("it is longer than 256 characters");
+        return bad(image, "it is longer than 256 characters");
     }
     if image.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return fail("it contains blanks or control characters");
-    }
-    if !shape().is_match(image) {
-        return fail("it is not of the form [host[:port]/]name[:tag][@sha256:digest]");
+        return bad(image, "it contains blanks or control characters");
     }
     Ok(())
+}
+
+fn bad(image: &str, why: &'static str) -> Result<(), ImageError> {
+    Err(ImageError::BadBase { image: base::text::sanitize_tty(image), why })
 }
 
 fn shape() -> &'static Regex {
@@ -117,7 +126,7 @@ pub fn family(image: &str, given: Option<&str>) -> Result<Family, ImageError> {
     if let Some(name) = given {
         return Family::named(name);
     }
-    validate(image)?;
+    printable(image)?;
     let (name, tag) = split(image);
     let name = name.to_lowercase();
     let unqualified =

@@ -19,6 +19,13 @@ pub mod stage;
 pub mod tag;
 
 pub use fault::ImageError;
+#[cfg(test)]
+mod bundled_test;
+#[cfg(test)]
+mod pipeline_test;
+#[cfg(test)]
+mod tables_test;
+
 pub use pipeline::{BaseRequest, ImageSet, build_base, image_agents};
 pub use runner::Output;
 pub use selection::{Catalog, Entry, Selection};
