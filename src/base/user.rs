@@ -23,6 +23,12 @@ pub fn host_uid() -> u32 {
     std::fs::read_to_string("/proc/self/uid_map").map_or(inner, |map| map_uid(&map, inner))
 }
 
+/// The login name of `uid`, if the user database has one.
+pub fn name_of(uid: u32) -> Option<String> {
+    let found = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid));
+    Some(found.ok()??.name)
+}
+
 /// True when we are root on the host, not only inside a user namespace.
 pub fn is_really_root() -> bool {
     host_uid() == 0

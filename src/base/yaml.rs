@@ -72,6 +72,19 @@ pub fn parse_mapping(text: &str) -> Result<Map<String, Value>, YamlError> {
     }
 }
 
+/// Writes `value` as one YAML document with a final newline; texts that would read back as another type are quoted.
+///
+/// # Errors
+/// [`YamlError::Unstable`] when the text would not read back as the same value.
+pub fn dump(value: &Value) -> Result<String, YamlError> {
+    let unstable = || YamlError::Unstable("(all)".to_owned());
+    let text = serde_saphyr::to_string(value).map_err(|_| unstable())?;
+    match parse(&text) {
+        Ok(read) if read == *value => Ok(with_final_newline(text)),
+        _ => Err(unstable()),
+    }
+}
+
 /// What a value is called in messages.
 pub fn type_name(value: &Value) -> &'static str {
     match value {
@@ -329,6 +342,21 @@ mod tests {
             let update = map(json!({"a": value, "n": {"deep": value}, "l": [value]}));
             let out = set_in_section("image:\n  a: 1 # c\nz: 1\n", "image", &update).unwrap();
             assert_eq!(parse(&out).unwrap()["image"], Value::Object(update), "{value:?} in {out:?}");
+        }
+    }
+
+    #[test]
+    fn dumped_values_read_back() {
+        for value in [
+            json!({"a": "yes", "b": "1", "c": null, "d": [], "e": {}, "f": ["x", {"y": "2020-01-01"}], "g": 1.5}),
+            json!({"text": "two\nlines\n", "path": "/x: y # z", "empty": "", "tab": "a\tb", "bool": "true"}),
+            json!({}),
+            json!([1, "two", null]),
+            json!("plain"),
+        ] {
+            let text = dump(&value).unwrap();
+            assert_eq!(parse(&text).unwrap(), value, "{text}");
+            assert!(text.ends_with('\n'));
         }
     }
 

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use ::base::path::Namespace;
-use ::base::{config, edit, env, folder, notice, path, setting, text, timezone, user, yaml};
+use ::base::{config, edit, env, folder, ident, notice, path, setting, text, timezone, user, yaml};
 use pyo3::prelude::*;
 use serde_json::{Map, Value};
 
@@ -171,6 +171,18 @@ fn base_yaml_parse<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAn
 }
 
 #[pyfunction]
+fn base_yaml_dump(value: &Bound<'_, PyAny>) -> PyResult<String> {
+    let value: Value = convert::from_py(value)?;
+    yaml::dump(&value).map_err(errors::to_py)
+}
+
+/// Raises `ValueError` for a name that podman would refuse or that is not safe in a path.
+#[pyfunction]
+fn base_check_container_name(name: &str) -> PyResult<()> {
+    ident::check_container_name(name).map_err(|bad| pyo3::exceptions::PyValueError::new_err(bad.to_string()))
+}
+
+#[pyfunction]
 fn base_sanitize_tty(text: &str) -> String {
     text::sanitize_tty(text)
 }
@@ -221,6 +233,8 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(base_setting_experimental, m)?)?;
     m.add_function(wrap_pyfunction!(base_setting_port_range, m)?)?;
     m.add_function(wrap_pyfunction!(base_yaml_parse, m)?)?;
+    m.add_function(wrap_pyfunction!(base_yaml_dump, m)?)?;
+    m.add_function(wrap_pyfunction!(base_check_container_name, m)?)?;
     m.add_function(wrap_pyfunction!(base_sanitize_tty, m)?)?;
     m.add_function(wrap_pyfunction!(base_ensure_writable, m)?)?;
     m.add_function(wrap_pyfunction!(base_write_sensitive, m)?)?;

@@ -12,6 +12,7 @@ mod convert;
 mod errors;
 mod images;
 mod podman;
+mod port;
 mod sandbox;
 mod supervisor;
 mod vault;
@@ -25,6 +26,7 @@ fn _lib(m: &Bound<'_, PyModule>) -> PyResult<()> {
     broker::register(m)?;
     supervisor::register(m)?;
     sandbox::register(m)?;
+    port::register(m)?;
     images::register(m)?;
     agents::register(m)
 }

@@ -15,13 +15,16 @@ mod hookconf;
 mod hooksweep;
 pub mod journal;
 pub mod network;
+pub mod port;
 pub mod private;
 pub mod process;
 pub mod redact;
 pub mod resources;
 pub mod sealed;
+pub mod service_port;
 pub mod sidecar;
 pub mod spec;
+pub mod stamp;
 pub mod supervision;
 pub mod undo;
 
