@@ -4,7 +4,7 @@
 //! sensitive variables never come back to Python: the argument list is rendered again when podman is called.
 
 use ::podman::Podman;
-use ::podman::command::{Rendered, Verb};
+use ::podman::command::Verb;
 use ::sandbox::argv::Context;
 use ::sandbox::journal::{self, Note, Token};
 use ::sandbox::spec::{Place, RunSpec};
@@ -134,16 +134,13 @@ fn sandbox_argv<'py>(
     word: &str,
     network: Vec<String>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let rendered = render(place, spec, word, network)?;
+    let (place, spec): (Place, RunSpec) = (convert::from_py(place)?, convert::from_py(spec)?);
+    let rendered = ::sandbox::argv::argv(&spec, verb(word)?, &context(network)).map_err(errors::to_py)?;
+    py.detach(|| execute::preflight(&place, &spec)).map_err(errors::to_py)?;
     let mut words = vec!["podman".to_owned()];
     words.extend(redact::redact_env_args(&rendered.args));
     let shown = ::base::text::shell_join(&words);
     convert::to_py(py, &serde_json::json!({"args": rendered.args, "shown": shown}))
-}
-
-fn render(place: &Bound<'_, PyAny>, spec: &Bound<'_, PyAny>, word: &str, network: Vec<String>) -> PyResult<Rendered> {
-    let (place, spec): (Place, RunSpec) = (convert::from_py(place)?, convert::from_py(spec)?);
-    execute::prepare(&place, &spec, verb(word)?, &context(network)).map_err(errors::to_py)
 }
 
 /// Calls podman for a description; the container's full identifier.
@@ -155,9 +152,9 @@ fn sandbox_execute(
     word: &str,
     network: Vec<String>,
 ) -> PyResult<String> {
-    let rendered = render(place, spec, word, network)?;
     let (place, spec, word): (Place, RunSpec, Verb) = (convert::from_py(place)?, convert::from_py(spec)?, verb(word)?);
-    watched(py, |watch| execute::execute(&place, &Podman::new(), &spec, word, rendered, Some(watch)))
+    let context = context(network);
+    watched(py, |watch| execute::execute(&place, &Podman::new(), &spec, word, &context, Some(watch)))
 }
 
 /// Refuses an unacceptable description.

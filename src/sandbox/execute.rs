@@ -4,7 +4,7 @@
 //! does; a container that must be supervised and is not counts as a failed launch. Taking back is the caller's next
 //! step (`undo::abandon`), in one place for every kind of failure.
 
-use podman::command::{Rendered, Verb};
+use podman::command::Verb;
 use podman::{Podman, PodmanError, Watch};
 
 use crate::argv::{Context, argv};
@@ -14,16 +14,12 @@ use crate::journal::{self, Note};
 use crate::spec::{Place, RunSpec};
 use crate::{sidecar, supervision};
 
-/// Judges the description and the installation, and writes podman's argument list.
+/// Judges the installation for a description: one with a sidecar needs a supervisor that podman will start.
 ///
 /// # Errors
-/// What the description or the supervisor's installation lacks.
-pub fn prepare(place: &Place, spec: &RunSpec, verb: Verb, context: &Context) -> Result<Rendered, LaunchError> {
-    let rendered = argv(spec, verb, context)?;
-    if spec.sidecar().is_some() {
-        supervision::preflight(place, &spec.container_name)?;
-    }
-    Ok(rendered)
+/// [`LaunchError::Hooks`].
+pub fn preflight(place: &Place, spec: &RunSpec) -> Result<(), LaunchError> {
+    if spec.sidecar().is_some() { supervision::preflight(place, &spec.container_name) } else { Ok(()) }
 }
 
 /// Runs or creates the container; its full identifier. A container that was started is proved to be supervised.
@@ -35,9 +31,10 @@ pub fn execute(
     podman: &Podman,
     spec: &RunSpec,
     verb: Verb,
-    rendered: Rendered,
+    context: &Context,
     watch: Option<Watch<'_>>,
 ) -> Result<String, LaunchError> {
+    let rendered = argv(spec, verb, context)?;
     let name = &spec.container_name;
     journal::note(place, name, Note::Container)?;
     let output = podman

@@ -40,12 +40,13 @@ pub enum LaunchError {
         pid: i32,
     },
     /// The supervisor is not installed in a way that podman would start it.
-    #[error("the supervisor of `{container}` would not be started: {why}")]
+    #[error("the supervisor of `{container}` would not be started")]
     Hooks {
         /// The container.
         container: String,
         /// What is missing.
-        why: String,
+        #[source]
+        source: Box<crate::hook::HookFault>,
     },
     /// The container ran without an answering supervisor and was taken back.
     #[error("the supervisor of `{container}` does not answer: {why}")]
@@ -127,7 +128,7 @@ impl Fault for LaunchError {
         match self {
             Self::LongPath(_) => Some("set TEROK_SANDBOX_RUNTIME_DIR to a shorter path, or use a shorter name".into()),
             Self::NameInUse(name) => Some(name_in_use(name)),
-            Self::Hooks { .. } => Some("run `terok-executor setup`".into()),
+            Self::Hooks { source, .. } => source.hint().or_else(|| Some("run `terok-executor setup`".into())),
             Self::Unsupervised { .. } => {
                 Some("the container was removed; run `terok-executor setup`, then launch again".into())
             }

@@ -5,25 +5,20 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use podman::Podman;
-use serde_json::Value;
 use wire::sidecar::{IpcMode, Sidecar};
 
 use crate::fault::LaunchError;
 use crate::spec::Place;
 
-/// Descriptor that makes podman start the supervisor.
-pub const DESCRIPTOR: &str = "terok-sandbox-supervisor-createRuntime.json";
 /// How long the supervisor of a running container may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 const ONE_TRY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
-const FILE_LIMIT: u64 = 1024 * 1024;
 const TAIL: usize = 4096;
 
 /// Checks that podman would start the supervisor.
@@ -31,96 +26,8 @@ const TAIL: usize = 4096;
 /// # Errors
 /// [`LaunchError::Hooks`] naming what is missing.
 pub fn preflight(place: &Place, container: &str) -> Result<(), LaunchError> {
-    installed(&hooks_dir(place))
-        .and_then(|()| registered(&hooks_dir(place), &Lookup::from_environment()))
-        .map_err(|why| LaunchError::Hooks { container: container.to_owned(), why })
-}
-
-fn hooks_dir(place: &Place) -> PathBuf {
-    place.state_dir.join("hooks")
-}
-
-/// The descriptor is there and names a program that can be executed.
-fn installed(hooks: &Path) -> Result<(), String> {
-    let path = hooks.join(DESCRIPTOR);
-    let bytes = base::file::read_regular(&path, FILE_LIMIT)
-        .map_err(|e| format!("its hook `{}` cannot be read ({e})", path.display()))?;
-    let descriptor: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    let program = descriptor.pointer("/hook/path").and_then(Value::as_str).unwrap_or_default();
-    match std::fs::metadata(program) {
-        Ok(meta) if meta.is_file() && meta.permissions().mode() & 0o100 != 0 => Ok(()),
-        Ok(_) => Err(format!("`{program}` is not executable")),
-        Err(error) => Err(format!("`{program}`, which its hook names, cannot be used ({error})")),
-    }
-}
-
-/// Where podman looks for its configuration.
-#[derive(Debug, Clone, Default)]
-struct Lookup {
-    only: Option<PathBuf>,
-    files: Vec<PathBuf>,
-}
-
-impl Lookup {
-    fn from_environment() -> Self {
-        let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-        let mut files = vec![PathBuf::from("/usr/share/containers/containers.conf")];
-        let user = variable("XDG_CONFIG_HOME").or_else(|| variable("HOME").map(|home| home.join(".config")));
-        let folders = [Some(PathBuf::from("/etc/containers")), user.map(|dir| dir.join("containers"))];
-        for folder in folders.into_iter().flatten() {
-            files.push(folder.join("containers.conf"));
-            let parts = std::fs::read_dir(folder.join("containers.conf.d"));
-            files.extend(parts.into_iter().flatten().flatten().map(|entry| entry.path()));
-        }
-        files.extend(variable("CONTAINERS_CONF_OVERRIDE"));
-        Self { only: variable("CONTAINERS_CONF"), files }
-    }
-}
-
-/// One of the files that podman reads lists the directory.
-fn registered(hooks: &Path, lookup: &Lookup) -> Result<(), String> {
-    let lists = |path: &PathBuf| {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        hooks_dirs(&text).iter().any(|dir| Path::new(dir) == hooks)
-    };
-    match &lookup.only {
-        Some(file) if lists(file) => Ok(()),
-        Some(file) => Err(format!(
-            "CONTAINERS_CONF makes podman read `{}` alone, which does not list `{}` in hooks_dir; unset it",
-            file.display(),
-            hooks.display()
-        )),
-        None if lookup.files.iter().any(lists) => Ok(()),
-        None => Err(format!("no containers.conf lists `{}` in hooks_dir", hooks.display())),
-    }
-}
-
-/// The texts of the last `hooks_dir` assignment of a configuration text.
-fn hooks_dirs(text: &str) -> Vec<String> {
-    let clean: Vec<&str> = text.lines().map(without_comment).collect();
-    let key =
-        |line: &&str| line.trim_start().strip_prefix("hooks_dir").is_some_and(|r| r.trim_start().starts_with('='));
-    let Some(at) = clean.iter().rposition(key) else { return Vec::new() };
-    let value = clean[at..].join("\n");
-    let value = value.split_once('=').map_or("", |(_, v)| v.trim_start());
-    let value = match value.strip_prefix('[') {
-        Some(list) => list.split_once(']').map_or(list, |(inner, _)| inner),
-        None => value.lines().next().unwrap_or_default(),
-    };
-    value.split(['"', '\'']).skip(1).step_by(2).map(str::to_owned).collect()
-}
-
-fn without_comment(line: &str) -> &str {
-    let mut quote = None;
-    for (at, c) in line.char_indices() {
-        match (quote, c) {
-            (None, '#') => return &line[..at],
-            (None, '"' | '\'') => quote = Some(c),
-            (Some(open), c) if open == c => quote = None,
-            _ => {}
-        }
-    }
-    line
+    let told = |source| LaunchError::Hooks { container: container.to_owned(), source: Box::new(source) };
+    crate::hook::check(&place.state_dir).map_err(told)
 }
 
 /// Proves that the supervisor of a container that podman just started answers.
@@ -225,44 +132,12 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     #[test]
-    fn hook_directories_of_a_configuration() {
-        for (text, expected) in [
-            ("[engine]\nhooks_dir = [\"/a\", '/b'] # x", vec!["/a", "/b"]),
-            ("hooks_dir=[\n  \"/a\", # \"/no\"\n  \"/b\"\n]\nother = \"/c\"", vec!["/a", "/b"]),
-            ("hooks_dir = \"/a\"\nx = \"/b\"", vec!["/a"]),
-            ("# hooks_dir = [\"/a\"]", vec![]),
-            ("hooks_dirx = [\"/a\"]", vec![]),
-            ("", vec![]),
-        ] {
-            assert_eq!(hooks_dirs(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn each_missing_piece_has_its_own_text() {
+    fn a_missing_hook_is_named_before_podman_is_called() {
         let root = tempfile::tempdir().unwrap();
-        let hooks = root.path().join("hooks");
-        assert!(installed(&hooks).unwrap_err().contains("cannot be read"));
-        std::fs::create_dir(&hooks).unwrap();
-        let program = root.path().join("supervisor");
-        let text = format!("{{\"hook\":{{\"path\":\"{}\"}}}}", program.display());
-        std::fs::write(hooks.join(DESCRIPTOR), text).unwrap();
-        assert!(installed(&hooks).unwrap_err().contains("cannot be used"));
-        std::fs::write(&program, "").unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert!(installed(&hooks).unwrap_err().contains("not executable"));
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(installed(&hooks), Ok(()));
-
-        let conf = root.path().join("containers.conf");
-        let mut lookup = Lookup { only: None, files: vec![conf.clone()] };
-        assert!(registered(&hooks, &lookup).unwrap_err().contains("no containers.conf lists"));
-        std::fs::write(&conf, format!("[engine]\nhooks_dir = [\"{}\"]\n", hooks.display())).unwrap();
-        assert_eq!(registered(&hooks, &lookup), Ok(()));
-        lookup.only = Some(root.path().join("other.conf"));
-        assert!(registered(&hooks, &lookup).unwrap_err().contains("CONTAINERS_CONF"));
-        lookup.only = Some(conf);
-        assert_eq!(registered(&hooks, &lookup), Ok(()));
+        let place = Place { state_dir: root.path().join("s"), runtime_dir: root.path().join("r"), tcp: false };
+        let fault = preflight(&place, "c1").unwrap_err();
+        let text = base::fault::explain(&fault);
+        assert!(text.contains("`c1`") && text.contains("does not exist") && text.contains("setup"), "{text}");
     }
 
     fn sidecar(root: &Path) -> Sidecar {
