@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::environment::{Services, Spec};
+use crate::environment::{self, Services, Spec};
 use crate::fault::AgentError;
 use crate::model::{MountDef, Roster};
 use crate::wrapper::{CONFIG_MOUNT, CONTAINER_WORKSPACE};
@@ -40,6 +40,9 @@ impl Volume {
 /// the file operations.
 pub fn prepare(spec: &Spec, roster: &Roster, services: &Services) -> Result<Vec<Volume>, AgentError> {
     check(spec)?;
+    if spec.unrestricted {
+        environment::auto_approve(roster)?;
+    }
     let mounts: Vec<&MountDef> = roster.mounts.iter().filter(|mount| is_needed(mount, spec, roster)).collect();
     let base = shared::open_base(&spec.envs_dir)?;
     let mut volumes = vec![Volume::private(&spec.workspace_host_path, CONTAINER_WORKSPACE)];

@@ -93,7 +93,7 @@ fn logging_in_is_refused_also_behind_a_timeout() {
 fn arguments_of_each_agent() {
     let bench = Bench::new();
     let unrestricted = [("TEROK_UNRESTRICTED", "1")];
-    assert_eq!(bench.says("codex --terok-timeout 9 exec 'a b'", &unrestricted), "<--yolo><exec><a b>");
+    assert_eq!(bench.says("codex --terok-timeout 9 exec 'a b'", &unrestricted), "<--yolo><-c><analytics.enabled=false><exec><a b>");
     assert_eq!(bench.says("codex exec x", &[("TEROK_UNRESTRICTED", "yes")]), "<exec><x>");
     bench.file("instructions.md", "I\n");
     let guide = format!("<-c><model_instructions_file=\"{}/instructions.md\">", bench.path("cfg").display());
@@ -147,7 +147,7 @@ fn a_prompt_is_never_taken_for_an_option() {
     let bench = Bench::new();
     bench.file("prompt.txt", "- fix\n");
     let call = format!("codex --terok-timeout 5 exec \"$(cat {})\"", bench.path("cfg").join("prompt.txt").display());
-    assert_eq!(bench.says(&call, &[]), "<exec><\n- fix>");
+    assert_eq!(bench.says(&call, &[]), "<-c><analytics.enabled=false><exec><\n- fix>");
 }
 
 #[test]

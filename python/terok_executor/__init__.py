@@ -1,0 +1,88 @@
+"""Runs coding agents in hardened, supervised containers.
+
+Every public name is looked up when it is first used: importing the package reads no configuration, starts nothing and
+loads no other module.
+"""
+
+_HOMES = {
+    "ACPEndpointStatus": "acp.endpoint",
+    "AGENTS_LABEL": "container.build",
+    "AGENT_COMMANDS": "commands:COMMANDS",
+    "AGENT_PROVIDERS": "provider.providers",
+    "AUTH_PROVIDERS": "credentials.auth",
+    "AgentConfigSpec": "provider.agents",
+    "AgentProvider": "provider.providers",
+    "AgentRoster": "roster.loader",
+    "AgentRunner": "container.runner",
+    "AuthSession": "credentials.auth",
+    "Authenticator": "credentials.auth",
+    "BuildError": "container.build",
+    "CLIOverrides": "provider.providers",
+    "COMMANDS": "_tree",
+    "ConfigScope": "/terok_util.config_stack",
+    "ConfigStack": "/terok_util.config_stack",
+    "ContainerEnvSpec": "container.env",
+    "DEFAULT_BASE_IMAGE": "container.build",
+    "ExecutorConfigView": "config_schema",
+    "ImageBuilder": "container.build",
+    "ImageSet": "container.build",
+    "KrunHost": "krun",
+    "KrunHostKeypair": "krun",
+    "PROVIDER_NAMES": "provider.providers",
+    "RawImageSection": "config_schema",
+    "SharedMountStorageInfo": "storage",
+    "TaskStorageInfo": "storage",
+    "VAULT_COMMANDS": "credentials.vault_commands",
+    "__version__": "_version",
+    "acp_socket_is_live": "acp.daemon",
+    "assemble_container_env": "container.env",
+    "build_project_image": "container.build",
+    "bundled_default_instructions": "provider.instructions",
+    "ensure_krun_host_keypair": "krun",
+    "ensure_sandbox_ready": "sandbox",
+    "get_provider": "provider.providers",
+    "inject_prompt": "container.inject",
+    "list_authenticated_agents": "acp.roster",
+    "parse_md_agent": "provider.agents",
+    "prepare_agent_config_dir": "provider.agents",
+    "prepare_oauth_session": "credentials.auth",
+    "resolve_instructions": "provider.instructions",
+    "resolve_provider_value": "provider.providers",
+    "scan_leaked_credentials": "credentials.vault_commands",
+    "seed_workspace_from_clone_cache": "container.cache",
+    "store_api_key": "credentials.auth",
+}
+
+#: Tables that callers replace in their own module; never remembered here.
+_SHARED = {"AGENT_PROVIDERS", "AUTH_PROVIDERS", "PROVIDER_NAMES"}
+
+__all__ = list(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    path, _, other = home.partition(":")
+    module = path[1:] if path.startswith("/") else f"{__name__}.{path}"
+    absent = f"`{name}` of {__name__} is not part of this version"
+    try:
+        found = import_module(module)
+    except ModuleNotFoundError as missing:
+        # A third-party package that is not installed is another matter than a part we do not have.
+        if not module.startswith(str(missing.name)):
+            raise
+        raise ImportError(absent, name=module) from None
+    try:
+        value = getattr(found, other or name)
+    except AttributeError:
+        raise ImportError(absent, name=module) from None
+    if name not in _SHARED:
+        globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

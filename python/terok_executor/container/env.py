@@ -1,0 +1,176 @@
+"""Environment and volumes of an agent's container."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from terok_sandbox import PerContainerResources, SandboxConfig, VolumeSpec
+
+    from terok_executor.roster import AgentRoster
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ContainerEnvSpec:
+    """What to assemble. ``installed`` names the entries in the image; ``None`` or empty means unknown: mount all."""
+
+    task_id: str
+    provider_name: str
+    workspace_host_path: Path
+    code_repo: str | None = None
+    clone_from: str | None = None
+    branch: str | None = None
+    git_author_name: str | None = None
+    git_author_email: str | None = None
+    git_committer_name: str | None = None
+    git_committer_email: str | None = None
+    authorship: str = "agent"
+    human_name: str = "Nobody"
+    human_email: str = "nobody@localhost"
+    credential_scope: str = "standalone"
+    credential_set: str = "default"
+    vault_transport: Literal["direct", "socket"] = "direct"
+    vault_required: bool = False
+    scan_leaked_creds: bool = False
+    enabled_vault_patch_providers: frozenset[str] | None = None
+    disabled_vault_patch_providers: frozenset[str] | None = None
+    expose_credential_providers: frozenset[str] = frozenset()
+    unrestricted: bool = True
+    timezone: str | None = None
+    agent_config_dir: Path | None = None
+    shared_dir: Path | None = None
+    shared_mount: str = "/shared"
+    task_dir: Path | None = None
+    envs_dir: Path | None = None
+    extra_volumes: tuple[VolumeSpec, ...] = ()
+    installed: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class ContainerEnvResult:
+    """Environment variables, volumes in mount order, and the task's directory on the host."""
+
+    env: dict[str, str]
+    volumes: tuple[VolumeSpec, ...]
+    task_dir: Path
+
+
+def assemble_container_env(
+    spec: ContainerEnvSpec,
+    roster: AgentRoster,
+    *,
+    caller_manages_vault: bool = False,
+    per_container: PerContainerResources | None = None,
+) -> ContainerEnvResult:
+    """Make the shared directories ready, mint phantom tokens, and return what the container gets.
+
+    *caller_manages_vault* leaves out the tokens alone. The addresses are those of *per_container*, else of the
+    configured transport.
+
+    Raises:
+        ConfigPatchError: a shared settings file cannot be changed; the container must not start.
+        SystemExit: an argument cannot be used, a shared directory is not plain, or the vault is needed and locked.
+        ValueError: two agents want one variable with different values.
+    """
+    from terok_executor.integrations import sandbox as catalogue
+    from terok_executor.roster.loader import roster_mapping
+    from terok_native import _lib
+
+    cfg = catalogue.SandboxConfig()
+    services = _services(cfg, per_container)
+    table = roster_mapping(roster)
+    plain = _plain(spec)
+    mounts = [
+        catalogue.VolumeSpec(Path(v["host_path"]), v["container_path"], v["sharing"], v["read_only"])
+        for v in _lib.agents_environment_prepare(plain, table, services)
+    ]
+    if spec.scan_leaked_creds:
+        _warn_of_leaks(Path(plain["envs_dir"]))
+    grants = {} if caller_manages_vault else _mint(spec, roster, cfg)
+    env = _lib.agents_environment_variables(plain, table, grants, services)
+    task_dir = spec.task_dir or Path(tempfile.mkdtemp(prefix=f"terok-executor-{spec.task_id}-"))
+    return ContainerEnvResult(env, (*mounts, *spec.extra_volumes), task_dir)
+
+
+def _services(cfg: SandboxConfig, per_container: PerContainerResources | None) -> dict[str, Any]:
+    """The transport and this container's ports, the same that its supervisor binds."""
+    if per_container is not None:
+        broker, signer = per_container.token_broker_port, per_container.ssh_signer_port
+        return {"tcp": broker is not None, "broker_port": broker, "signer_port": signer}
+    ports = {"broker_port": cfg.token_broker_port, "signer_port": cfg.ssh_signer_port}
+    return {"tcp": cfg.services_mode == "tcp", **ports}
+
+
+def _plain(spec: ContainerEnvSpec) -> dict[str, Any]:
+    from terok_executor import paths
+    from terok_executor._util import detect_host_timezone
+
+    out: dict[str, Any] = {}
+    for key, value in vars(spec).items():
+        if key == "extra_volumes":
+            continue
+        value = sorted(value) if isinstance(value, (frozenset, set)) else value
+        out[key] = str(value) if isinstance(value, Path) else value
+    out["envs_dir"] = str(spec.envs_dir or paths.mounts_dir())
+    out["timezone"] = spec.timezone or detect_host_timezone()
+    return out
+
+
+def _mint(spec: ContainerEnvSpec, roster: AgentRoster, cfg: SandboxConfig) -> dict[str, Any]:
+    """Phantom tokens for what is stored and routed; nothing, or ``SystemExit``, when the vault does not open."""
+    try:
+        db = cfg.open_credential_db()
+    except Exception as error:
+        return _without_vault(spec, error)
+    try:
+        return _mint_from(db, spec, roster)
+    except Exception as error:
+        return _without_vault(spec, error)
+    finally:
+        db.close()
+
+
+def _mint_from(db: Any, spec: ContainerEnvSpec, roster: AgentRoster) -> dict[str, Any]:
+    scope, subject = spec.credential_scope, spec.task_id
+    stored = set(db.list_credentials(spec.credential_set))
+    granted = []
+    for name in (name for name in roster.vault_routes if name in stored):
+        record = db.load_credential(spec.credential_set, name) or {}
+        granted.append(
+            {
+                "provider": name,
+                "credential_type": str(record.get("type") or "api_key"),
+                "token": db.create_token(scope, subject, spec.credential_set, name),
+            }
+        )
+    has_key = bool(db.list_ssh_keys_for_scope(scope))
+    return {
+        "providers": granted,
+        "ssh_token": db.create_token(scope, subject, scope, "ssh") if has_key else None,
+    }
+
+
+def _without_vault(spec: ContainerEnvSpec, error: Exception) -> dict[str, Any]:
+    first = (str(error).splitlines() or [""])[0]
+    if spec.vault_required:
+        raise SystemExit(f"cannot make tokens for `{spec.task_id}`: {type(error).__name__}: {first}") from error
+    print(f"Warning [vault]: {type(error).__name__}: {first}; the agent starts without credentials", file=sys.stderr)
+    return {}
+
+
+def _warn_of_leaks(mounts: Path) -> None:
+    from terok_executor.credentials.vault_commands import scan_leaked_credentials
+
+    for provider, path in scan_leaked_credentials(mounts):
+        _log.warning("a real credential of %s lies in a shared directory", provider)
+        _log.debug("the file is %s", path)
+
+
+__all__ = ["ContainerEnvResult", "ContainerEnvSpec", "assemble_container_env"]

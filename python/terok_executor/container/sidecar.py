@@ -1,0 +1,38 @@
+"""The file that tells a container's supervisor what to serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from terok_sandbox import PerContainerResources, SandboxConfig
+
+
+def write_supervisor_sidecar(
+    container_name: str,
+    *,
+    cfg: SandboxConfig,
+    per_container: PerContainerResources,
+    scope_id: str = "",
+    project_id: str = "",
+    task_id: str = "",
+    dossier_path: Path | str | None = None,
+    gate_base_path: Path | None = None,
+    gate_token: str | None = None,
+    gate_port: int | None = None,
+) -> Path | None:
+    """Write ``<state_dir>/sidecar/<container_name>.json`` (0600, whole) and return its path.
+
+    ``None`` and a warning on stderr when it cannot be written: the container must not start then.
+
+    Raises:
+        ValueError: the name is not one plain path component.
+    """
+    from terok_executor.integrations import sandbox as catalogue
+
+    return catalogue.write_sidecar(
+        container_name, cfg=cfg, per_container=per_container, scope_id=scope_id, project_id=project_id,
+        task_id=task_id, dossier_path=None if dossier_path is None else Path(dossier_path),
+        gate_base_path=gate_base_path, gate_token=gate_token, gate_port=gate_port,
+    )  # fmt: skip

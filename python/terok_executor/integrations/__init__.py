@@ -1,0 +1,1 @@
+"""The one place where the executor meets the layers below it."""

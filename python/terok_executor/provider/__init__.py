@@ -1,0 +1,1 @@
+"""Agents: their values, commands, instructions, shell functions and private configuration."""
