@@ -365,3 +365,7 @@ fn foreign_claims(dir: &Path) -> HashSet<u16> {
     }
     taken
 }
+
+#[cfg(test)]
+#[path = "port_test.rs"]
+mod tests;
