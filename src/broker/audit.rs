@@ -54,7 +54,7 @@ impl Audit {
 }
 
 fn append(state: &mut State, path: &Path, line: &[u8]) -> io::Result<()> {
-    if state.lines % CHECK_EVERY == 0 {
+    if state.lines.is_multiple_of(CHECK_EVERY) {
         look_after(state, path);
     }
     state.lines = state.lines.wrapping_add(1);

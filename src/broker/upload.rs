@@ -126,7 +126,7 @@ impl Memory {
     }
 }
 
-fn data_of<'a>(frame: Option<&'a Result<Frame<Bytes>, hyper::Error>>) -> Option<&'a Bytes> {
+fn data_of(frame: Option<&Result<Frame<Bytes>, hyper::Error>>) -> Option<&Bytes> {
     frame?.as_ref().ok()?.data_ref()
 }
 

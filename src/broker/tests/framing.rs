@@ -27,7 +27,8 @@ fn bodies_keep_their_framing() {
     let stub = Stub::new(|visit| {
         let body = visit.body();
         let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-        visit.send(text) && visit.send(body);
+        visit.send(text);
+        visit.send(body);
         Then::Stay
     });
     let stage = Stage::to(&stub);

@@ -3,7 +3,7 @@
 //! `SSL_CERT_FILE` is read once per broker, and a process has one environment: all cases share it.
 
 use std::io::{BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
