@@ -4,8 +4,6 @@ Every public name is looked up when it is first used: importing the package read
 loads no other module. A name whose engine this version does not have raises ``ImportError`` saying so.
 """
 
-from importlib import import_module as _import_module
-
 _HOMES = {
     # Configuration
     "CONTAINER_RUNTIME_DIR": "config",
@@ -107,13 +105,15 @@ __all__ = list(_HOMES)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> object:
+    from importlib import import_module
+
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = home[1:] if home.startswith("/") else f"{__name__}.{home}"
     absent = f"`{name}` of {__name__} is not part of this version"
     try:
-        found = _import_module(module)
+        found = import_module(module)
     except ModuleNotFoundError as missing:
         # A third-party package that is not installed is another matter than a part we do not have.
         if not module.startswith(str(missing.name)):

@@ -271,9 +271,7 @@ class SandboxConfig:
         """As :meth:`open_credential_db`, with the label of the tier that answered."""
         from terok_sandbox.vault.store import db
 
-        return db.open_credential_db_with_source(
-            db_path or self.db_path, prompt_on_tty=prompt_on_tty, **self._tiers()
-        )
+        return db.open_credential_db_with_source(db_path or self.db_path, prompt_on_tty=prompt_on_tty, **self._tiers())
 
     def open_sqlcipher_connection(self, db_path: Path | None = None, **connect_kwargs: Any) -> Any:
         """Open a raw SQL connection to the vault; never asks on the terminal."""

@@ -56,9 +56,7 @@ class PortRegistry:
     def _ground(self) -> tuple[Path, tuple[int, int]]:
         return self.registry_dir, (self.port_range.start, self.port_range.stop - 1)
 
-    def claim(
-        self, key: str, preferred: int | None = None, *, explicit: bool = False, trusted: bool = False
-    ) -> int:
+    def claim(self, key: str, preferred: int | None = None, *, explicit: bool = False, trusted: bool = False) -> int:
         """Return a port for *key*; a key that this process holds keeps its port.
 
         *explicit*: exactly *preferred*, which must be free. *trusted*: exactly *preferred*, in use or not. Otherwise the

@@ -3,8 +3,6 @@
 Names are looked up when they are first used, so importing the package costs next to nothing.
 """
 
-from importlib import import_module as _import_module
-
 _HOMES = {
     "ArgDef": "cli_types",
     "CommandDef": "cli_types",
@@ -30,11 +28,13 @@ __all__ = list(_HOMES)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> object:
+    from importlib import import_module
+
     home = _HOMES.get(name)
     if home is not None:
-        value = getattr(_import_module(f"{__name__}.{home}"), name)
+        value = getattr(import_module(f"{__name__}.{home}"), name)
     elif name in _HOMES.values():
-        value = _import_module(f"{__name__}.{name}")
+        value = import_module(f"{__name__}.{name}")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

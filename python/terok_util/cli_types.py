@@ -149,9 +149,7 @@ class CommandTree:
             sys.exit(int(result))
 
 
-def _walk(
-    prefix: tuple[str, ...], nodes: tuple[CommandDef, ...]
-) -> Iterator[tuple[tuple[str, ...], CommandDef]]:
+def _walk(prefix: tuple[str, ...], nodes: tuple[CommandDef, ...]) -> Iterator[tuple[tuple[str, ...], CommandDef]]:
     for node in nodes:
         path = (*prefix, node.name)
         yield path, node
@@ -217,8 +215,7 @@ def _destination(argument: Any) -> str:
 def _keywords(command: Any, namespace: argparse.Namespace) -> dict[str, Any]:
     destinations = {_destination(argument): argument for argument in getattr(command, "args", ())}
     keywords = {
-        name: getattr(namespace, name, getattr(argument, "default", None))
-        for name, argument in destinations.items()
+        name: getattr(namespace, name, getattr(argument, "default", None)) for name, argument in destinations.items()
     }
     if hasattr(namespace, "podman_args"):
         keywords["podman_args"] = namespace.podman_args
