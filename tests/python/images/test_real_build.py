@@ -1,0 +1,66 @@
+"""Real images on a base made from packages: needs podman, mmdebstrap and the package registries; takes minutes.
+
+Runs when ``TEROK_TEST_IMAGES`` is set, since it downloads more than a gigabyte the first time.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from terok_executor.container import build
+
+AGENTS = ("claude", "codex", "opencode", "vibe")
+
+pytestmark = [
+    pytest.mark.skipif(not os.environ.get("TEROK_TEST_IMAGES"), reason="TEROK_TEST_IMAGES is not set"),
+    pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed"),
+    pytest.mark.skipif(not shutil.which("mmdebstrap"), reason="mmdebstrap is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    return build.build_base_images(build.make_base_image(), agents=AGENTS).l1
+
+
+def inside(image: str, command: str) -> str:
+    mapping = [] if os.geteuid() == 0 else ["--userns=keep-id:uid=1000,gid=1000"]
+    argv = ["podman", "run", "--rm", "--network=none", *mapping, image, "bash", "-lc", command]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_agents_answer_as_dev(image: str, agent: str) -> None:
+    user, version = inside(image, f"id -un; {agent} --version").splitlines()[:2]
+    assert user == "dev"
+    assert any(char.isdigit() for char in version), version
+
+
+def test_adapters_are_part_of_the_image(image: str) -> None:
+    found = inside(image, "type -P claude-agent-acp codex-acp vibe-acp terok-opencode-acp").split()
+    assert len(found) == 4
+
+
+def test_the_image_says_what_it_holds(image: str) -> None:
+    assert build.image_agents(image) == set(AGENTS)
+    versions = build.image_versions(image)
+    assert versions["claude-code"] in inside(image, "claude --version")
+    assert inside(image, "cat /etc/terok/installed.env") == f"TEROK_INSTALLED_AGENTS={','.join(AGENTS)}\n"
+
+
+def test_nobody_can_log_in_and_no_key_is_shipped(image: str) -> None:
+    listing = inside(image, "ls /etc/ssh; stat -c '%s %a' /etc/ssh/authorized_keys.d/terok; sudo -n id -u")
+    assert "ssh_host_" not in listing
+    assert listing.splitlines()[-2:] == ["0 644", "0"]
+
+
+def test_shells_are_wired_and_silent(image: str) -> None:
+    assert inside(image, "bash -c true") == ""
+    assert inside(image, "bash -c 'type -t _terok_apply_git_identity _terok_env_ready'").split() == ["function"] * 2
+    assert inside(image, "ls -A /home/dev/.codex /home/dev/.claude 2>/dev/null || true") == ""
