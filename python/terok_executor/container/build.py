@@ -7,11 +7,11 @@ are native; what is here are value types, pass-throughs and the seams callers pa
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
-from dataclasses import dataclass
+import typing
 from pathlib import Path
-from typing import Any
 
 from terok_native import _lib
 
@@ -31,7 +31,7 @@ class BuildError(RuntimeError):
     """An image could not be built, or a name or recipe it depends on is not valid."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class ImageSet:
     """Names of the images of one base: shared layer, agent layer, tool layer if it was built."""
 
@@ -40,7 +40,7 @@ class ImageSet:
     l1_sidecar: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class ImageBuilder:
     """Builds and names the images of one base image; ``family`` (``deb`` or ``rpm``) where it cannot be guessed."""
 
@@ -62,42 +62,21 @@ class ImageBuilder:
         return l1_image_tag(self.base_image, agents)
 
     def build_base(
-        self,
-        *,
-        agents: str | tuple[str, ...] = "all",
-        rebuild: bool = False,
-        full_rebuild: bool = False,
-        build_dir: Path | None = None,
-        tag_as_default: bool = False,
-    ) -> ImageSet:
+        self, *, agents: str | tuple[str, ...] = "all", rebuild: bool = False, full_rebuild: bool = False,
+        build_dir: Path | None = None, tag_as_default: bool = False,
+    ) -> ImageSet:  # fmt: skip
         """Build what is missing of both layers; see :func:`build_base_images`."""
-        return build_base_images(
-            self.base_image,
-            family=self.family,
-            agents=agents,
-            rebuild=rebuild,
-            full_rebuild=full_rebuild,
-            build_dir=build_dir,
-            tag_as_default=tag_as_default,
-        )
+        choice: dict[str, typing.Any] = {"agents": agents, "tag_as_default": tag_as_default}
+        effort: dict[str, typing.Any] = {"rebuild": rebuild, "full_rebuild": full_rebuild, "build_dir": build_dir}
+        return build_base_images(self.base_image, family=self.family, **choice, **effort)
 
     def build_sidecar(
-        self,
-        *,
-        tool_name: str = "coderabbit",
-        rebuild: bool = False,
-        full_rebuild: bool = False,
+        self, *, tool_name: str = "coderabbit", rebuild: bool = False, full_rebuild: bool = False,
         build_dir: Path | None = None,
-    ) -> str:
+    ) -> str:  # fmt: skip
         """Build the tool layer; see :func:`build_sidecar_image`."""
-        return build_sidecar_image(
-            self.base_image,
-            family=self.family,
-            tool_name=tool_name,
-            rebuild=rebuild,
-            full_rebuild=full_rebuild,
-            build_dir=build_dir,
-        )
+        effort: dict[str, typing.Any] = {"rebuild": rebuild, "full_rebuild": full_rebuild, "build_dir": build_dir}
+        return build_sidecar_image(self.base_image, family=self.family, tool_name=tool_name, **effort)
 
     def ensure_default_l1(self, agents: str | tuple[str, ...] = "all") -> str:
         """The default alias, built first when it does not exist."""
@@ -258,17 +237,10 @@ def prepare_build_context(
 
 
 def build_base_images(
-    base_image: str = DEFAULT_BASE_IMAGE,
-    *,
-    family: str | None = None,
-    agents: str | tuple[str, ...] = "all",
-    rebuild: bool = False,
-    full_rebuild: bool = False,
-    build_dir: Path | None = None,
-    tag_as_default: bool = False,
-    versions: dict[str, str] | None = None,
-    trust_host_ca: bool | str = "auto",
-) -> ImageSet:
+    base_image: str = DEFAULT_BASE_IMAGE, *, family: str | None = None, agents: str | tuple[str, ...] = "all",
+    rebuild: bool = False, full_rebuild: bool = False, build_dir: Path | None = None,
+    tag_as_default: bool = False, versions: dict[str, str] | None = None, trust_host_ca: bool | str = "auto",
+) -> ImageSet:  # fmt: skip
     """Build what is missing of the shared layer and the agent layer.
 
     ``rebuild`` installs the agents again, ``full_rebuild`` does everything again and fetches the base again.
@@ -295,16 +267,10 @@ def build_base_images(
 
 
 def build_sidecar_image(
-    base_image: str = DEFAULT_BASE_IMAGE,
-    *,
-    family: str | None = None,
-    tool_name: str = "coderabbit",
-    rebuild: bool = False,
-    full_rebuild: bool = False,
-    build_dir: Path | None = None,
-    program: Path | None = None,
-    trust_host_ca: bool | str = "auto",
-) -> str:
+    base_image: str = DEFAULT_BASE_IMAGE, *, family: str | None = None, tool_name: str = "coderabbit",
+    rebuild: bool = False, full_rebuild: bool = False, build_dir: Path | None = None,
+    program: Path | None = None, trust_host_ca: bool | str = "auto",
+) -> str:  # fmt: skip
     """Build the tool layer, and the shared layer when it is missing; returns the tag.
 
     No registry offers the bundled tools, so the operator supplies ``program`` (or its path in the variable
@@ -325,11 +291,8 @@ def build_sidecar_image(
 
 
 def ensure_default_l1(
-    base_image: str = DEFAULT_BASE_IMAGE,
-    *,
-    family: str | None = None,
-    agents: str | tuple[str, ...] = "all",
-) -> str:
+    base_image: str = DEFAULT_BASE_IMAGE, *, family: str | None = None, agents: str | tuple[str, ...] = "all",
+) -> str:  # fmt: skip
     """The default alias of the agent layer, built with ``agents`` first when it does not exist."""
     alias = l1_image_tag(base_image)
     if not _lib.images_exists(alias):
@@ -338,18 +301,12 @@ def ensure_default_l1(
 
 
 def build_project_image(
-    *,
-    dockerfile: Path,
-    context_dir: Path,
-    target_tag: str,
-    extra_tags: tuple[str, ...] = (),
-    build_args: dict[str, str] | None = None,
-    labels: dict[str, str] | None = None,
-    no_cache: bool = False,
+    *, dockerfile: Path, context_dir: Path, target_tag: str, extra_tags: tuple[str, ...] = (),
+    build_args: dict[str, str] | None = None, labels: dict[str, str] | None = None, no_cache: bool = False,
     pull_always: bool = False,
-) -> None:
+) -> None:  # fmt: skip
     """Run one ``podman build``; its command line is printed first. Raises :class:`BuildError`."""
-    request: dict[str, Any] = {
+    request: dict[str, typing.Any] = {
         "dockerfile": os.fspath(dockerfile),
         "context": os.fspath(context_dir),
         "tag": target_tag,
@@ -379,13 +336,13 @@ def _selection(agents: str | tuple[str, ...]) -> str | list[str]:
     return agents if isinstance(agents, str) else list(agents)
 
 
-def _catalog() -> dict[str, dict[str, Any]]:
+def _catalog() -> dict[str, dict[str, typing.Any]]:
     """What each roster entry brings to an image, in roster order."""
     from terok_executor.roster import AgentRoster
 
     roster = AgentRoster.shared()
     installs, helps = roster.installs, roster.helps
-    catalog: dict[str, dict[str, Any]] = {}
+    catalog: dict[str, dict[str, typing.Any]] = {}
     for name in sorted({*installs, *helps}):
         install, line = installs.get(name), helps.get(name)
         catalog[name] = {
