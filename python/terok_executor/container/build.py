@@ -1,8 +1,8 @@
 """Container images: names, recipes, builds.
 
-Layer 0 is the shared base layer, layer 1 holds the selected agents, the sidecar layer holds one tool. Recipes and builds
-are native; what is here are value types, pass-throughs and the seams callers patch (:func:`build_base_images` and
-:func:`build_sidecar_image` are looked up when :class:`ImageBuilder` needs them).
+Layer 0 is the shared base layer, layer 1 holds the selected agents, the sidecar layer holds one tool. Recipes and
+builds are native; what is here are value types, pass-throughs and the seams callers patch (:func:`build_base_images`
+and :func:`build_sidecar_image` are looked up when :class:`ImageBuilder` needs them).
 """
 
 from __future__ import annotations
@@ -87,16 +87,12 @@ class ImageBuilder:
         return render_l0(self.base_image, family=self.family)
 
     @staticmethod
-    def render_l1(
-        l0_tag: str, *, family: str, agents: tuple[str, ...] | str = "all", cache_bust: str = "0"
-    ) -> str:
+    def render_l1(l0_tag: str, *, family: str, agents: tuple[str, ...] | str = "all", cache_bust: str = "0") -> str:
         """Dockerfile of the agent layer."""
         return render_l1(l0_tag, family=family, agents=agents, cache_bust=cache_bust)
 
     @staticmethod
-    def render_l1_sidecar(
-        l0_tag: str, *, family: str, tool_name: str = "coderabbit", cache_bust: str = "0"
-    ) -> str:
+    def render_l1_sidecar(l0_tag: str, *, family: str, tool_name: str = "coderabbit", cache_bust: str = "0") -> str:
         """Dockerfile of the tool layer."""
         return render_l1_sidecar(l0_tag, family=family, tool_name=tool_name, cache_bust=cache_bust)
 
@@ -167,16 +163,12 @@ def render_l0(base_image: str = DEFAULT_BASE_IMAGE, *, family: str | None = None
     return _lib.images_render_l0(base_image or "", family)
 
 
-def render_l1(
-    l0_tag: str, *, family: str, agents: tuple[str, ...] | str = "all", cache_bust: str = "0"
-) -> str:
+def render_l1(l0_tag: str, *, family: str, agents: tuple[str, ...] | str = "all", cache_bust: str = "0") -> str:
     """Dockerfile of the agent layer; unknown entries are a ``ValueError``."""
     return _lib.images_render_l1(l0_tag, family, _catalog(), _selection(agents), cache_bust)
 
 
-def render_l1_sidecar(
-    l0_tag: str, *, family: str, tool_name: str = "coderabbit", cache_bust: str = "0"
-) -> str:
+def render_l1_sidecar(l0_tag: str, *, family: str, tool_name: str = "coderabbit", cache_bust: str = "0") -> str:
     """Dockerfile of the tool layer, which expects the tool's program as ``tool/<name>`` in its context."""
     return _lib.images_render_sidecar(l0_tag, family, tool_name, cache_bust)
 

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from terok_executor.container import build
 from terok_executor.container.build import BuildError, ImageBuilder, ImageSet
 
@@ -131,9 +130,7 @@ def test_a_build_prints_its_command_on_sys_stdout(podman: Path, tmp_path: Path, 
     assert "built" in out
 
 
-def test_a_failed_build_and_a_missing_podman(
-    podman: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_build_and_a_missing_podman(podman: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (podman / "answer").write_text("echo no space left on device >&2; exit 1")
     arguments = {"dockerfile": tmp_path / "D", "context_dir": tmp_path, "target_tag": "x:1"}
     with pytest.raises(BuildError, match="Image build failed: no space left on device") as caught:

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 
 import pytest
-
 from terok_executor.container import build
 
 AGENTS = ("claude", "codex", "opencode", "vibe")
