@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import typing
 from pathlib import Path
-from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from terok_sandbox.config_schema import SandboxConfigView
@@ -15,7 +15,7 @@ class RawImageSection(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     base_image: str = Field(default="fedora:44", description="Image that everything is built on.")
-    family: Literal["deb", "rpm"] | None = Field(
+    family: typing.Literal["deb", "rpm"] | None = Field(
         default=None, description="Package family of the base image; unset means: tell from its name."
     )
     agents: str | None = Field(default=None, description="Agents to install: all, or a list of names.")
@@ -64,7 +64,7 @@ def _image_text(key: str) -> str | None:
     return _as_text(section.get(key)) or None
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: typing.Any) -> str:
     if isinstance(value, list):
         return ",".join(str(item) for item in value)
     return "" if value is None or isinstance(value, (bool, dict)) else str(value)

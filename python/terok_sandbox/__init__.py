@@ -101,7 +101,7 @@ _HOMES = {
     "__version__": "_version",
 }
 
-__all__ = list(_HOMES)  # noqa: PLE0605
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> object:

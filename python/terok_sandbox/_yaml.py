@@ -1,12 +1,12 @@
 """Changes to YAML files that leave everything else in them as it was."""
 
+import typing
 from pathlib import Path
-from typing import Any
 
 from terok_native import _lib
 
 
-def yaml_update_section(path: Path, section: str, updates: dict[str, Any]) -> None:
+def yaml_update_section(path: Path, section: str, updates: dict[str, typing.Any]) -> None:
     """Merge *updates* into the mapping *section* of the file, one level deep; ``None`` is written as null.
 
     Comments, order, quotes, mode, owner and a symbolic link stay; a missing file is made (0600, parents 0700). The next
@@ -16,7 +16,7 @@ def yaml_update_section(path: Path, section: str, updates: dict[str, Any]) -> No
     _lib.base_config_update(path, section, _plain(updates))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: typing.Any) -> typing.Any:
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

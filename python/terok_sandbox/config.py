@@ -248,13 +248,13 @@ class SandboxConfig:
         return replace(self, gate_port=found.gate, token_broker_port=found.proxy, ssh_signer_port=found.ssh_agent)
 
     def _tiers(self) -> dict[str, Any]:
-        return {
-            "passphrase_file": self.vault_passphrase_file,
-            "systemd_creds_file": self.vault_systemd_creds_file,
-            "use_keyring": self.credentials_use_keyring,
-            "passphrase_command": self.credentials_passphrase_command,
-            "config_fallback": self.credentials_passphrase,
-        }
+        return dict(
+            use_keyring=self.credentials_use_keyring,
+            config_fallback=self.credentials_passphrase,
+            passphrase_file=self.vault_passphrase_file,
+            passphrase_command=self.credentials_passphrase_command,
+            systemd_creds_file=self.vault_systemd_creds_file,
+        )
 
     def open_credential_db(self, db_path: Path | None = None, *, prompt_on_tty: bool = False) -> Any:
         """Open the vault (or another database) with the first passphrase tier that answers.

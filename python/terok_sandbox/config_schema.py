@@ -159,13 +159,17 @@ class SandboxConfigView(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    credentials: RawCredentialsSection = Field(default_factory=RawCredentialsSection)
-    paths: RawPathsSection = Field(default_factory=RawPathsSection)
-    shield: RawShieldSection = Field(default_factory=RawShieldSection)
-    services: RawServicesSection = Field(default_factory=RawServicesSection)
-    vault: RawVaultSection = Field(default_factory=RawVaultSection)
-    gate_server: RawGateServerSection = Field(default_factory=RawGateServerSection)
-    network: RawNetworkSection = Field(default_factory=RawNetworkSection)
-    ssh: RawSSHSection = Field(default_factory=RawSSHSection)
-    run: RawRunSection = Field(default_factory=RawRunSection)
+    credentials: RawCredentialsSection = Field(
+        default_factory=RawCredentialsSection, description="Vault directory and passphrase tiers."
+    )
+    paths: RawPathsSection = Field(default_factory=RawPathsSection, description="Directories of the family.")
+    shield: RawShieldSection = Field(default_factory=RawShieldSection, description="Egress firewall.")
+    services: RawServicesSection = Field(
+        default_factory=RawServicesSection, description="Transport between containers and host."
+    )
+    vault: RawVaultSection = Field(default_factory=RawVaultSection, description="Credential broker and SSH signer.")
+    gate_server: RawGateServerSection = Field(default_factory=RawGateServerSection, description="Git gate.")
+    network: RawNetworkSection = Field(default_factory=RawNetworkSection, description="Ports that may be given out.")
+    ssh: RawSSHSection = Field(default_factory=RawSSHSection, description="SSH keys for the git gate.")
+    run: RawRunSection = Field(default_factory=RawRunSection, description="Limits and runtime of task containers.")
     experimental: bool = Field(default=False, description="Enable features that may still change.")

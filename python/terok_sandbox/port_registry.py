@@ -59,8 +59,8 @@ class PortRegistry:
     def claim(self, key: str, preferred: int | None = None, *, explicit: bool = False, trusted: bool = False) -> int:
         """Return a port for *key*; a key that this process holds keeps its port.
 
-        *explicit*: exactly *preferred*, which must be free. *trusted*: exactly *preferred*, in use or not. Otherwise the
-        search begins at *preferred*. Raises ``SystemExit`` with the reason when there is no such port.
+        *explicit*: exactly *preferred*, which must be free. *trusted*: exactly *preferred*, in use or not.
+        Otherwise the search begins at *preferred*. Raises ``SystemExit`` with the reason when there is no such port.
         """
         wish = "fixed" if explicit else "ours" if trusted else "any"
         return self._native.claim(*self._ground(), key, preferred, wish)
@@ -121,15 +121,8 @@ def resolve_service_ports(
     state_dir: Path,
 ) -> ServicePorts:
     """Return the three service ports; see :meth:`PortRegistry.resolve_service_ports`."""
-    return _default.resolve_service_ports(
-        gate,
-        proxy,
-        ssh,
-        gate_explicit=gate_explicit,
-        proxy_explicit=proxy_explicit,
-        ssh_explicit=ssh_explicit,
-        state_dir=state_dir,
-    )
+    fixed = {"gate_explicit": gate_explicit, "proxy_explicit": proxy_explicit, "ssh_explicit": ssh_explicit}
+    return _default.resolve_service_ports(gate, proxy, ssh, state_dir=state_dir, **fixed)
 
 
 def reset_cache() -> None:

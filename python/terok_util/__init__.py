@@ -24,7 +24,7 @@ _HOMES = {
     "write_sensitive_file": "fs",
 }
 
-__all__ = list(_HOMES)  # noqa: PLE0605
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> object:

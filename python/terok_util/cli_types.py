@@ -21,11 +21,14 @@ class ArgDef:
 
     name: str
     help: str = ""
+    #: Converter of the given text.
     type: Callable[[str], Any] | None = None
     default: Any = None
+    #: The following four are handed to ``add_argument`` unless they are ``None``.
     action: str | None = None
     dest: str | None = None
     nargs: int | str | None = None
+    #: Counts for options only; positional arguments say it with *nargs*.
     required: bool = False
 
 
@@ -35,10 +38,13 @@ class CommandDef:
 
     name: str
     help: str = ""
+    #: Called with one keyword for each argument; ``None`` for a group.
     handler: Callable[..., Any] | None = None
     args: tuple[ArgDef, ...] = ()
+    #: Commands below this one.
     children: tuple[CommandDef, ...] = ()
     group: str = ""
+    #: Printed below the options exactly as written.
     epilog: str = ""
     extras: Mapping[str, Any] = field(default_factory=dict)
 
@@ -62,8 +68,10 @@ class KeyRow(NamedTuple):
     scope: str
     comment: str
     key_type: str
+    #: ``SHA256:`` and base64 without padding.
     fingerprint: str
     private_key: str
+    #: One line as in ``authorized_keys``.
     public_key: str
 
 

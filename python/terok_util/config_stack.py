@@ -1,8 +1,9 @@
 """Layered configuration: scopes, how they merge, and how they are read from files."""
 
+import functools
+import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from terok_native import _lib
 
@@ -35,18 +36,13 @@ class ConfigStack:
 
     def resolve(self) -> dict:
         """Return all scopes merged, the first one over an empty mapping."""
-        merged: dict = {}
-        for scope in self._scopes:
-            merged = deep_merge(merged, scope.data)
-        return merged
+        return functools.reduce(deep_merge, (scope.data for scope in self._scopes), {})
 
     def resolve_section(self, key: str) -> dict:
         """Return the merged member *key* of the scopes that have it; ``{}`` when that is not a mapping."""
-        merged: dict = {}
-        for scope in self._scopes:
-            if key in scope.data:
-                merged = deep_merge(merged, {key: scope.data[key]})
-        section = merged.get(key)
+        contents = (scope.data for scope in self._scopes)
+        layers = [{key: data[key]} for data in contents if key in data]
+        section = functools.reduce(deep_merge, layers, {}).get(key)
         return section if isinstance(section, dict) else {}
 
 
@@ -65,7 +61,7 @@ def deep_merge(base: dict, override: dict) -> dict:
     return merged
 
 
-def _laid_over(base: Any, value: Any) -> Any:
+def _laid_over(base: typing.Any, value: typing.Any) -> typing.Any:
     if isinstance(value, dict):
         plain = {k: v for k, v in value.items() if not (k == _INHERIT and v is True)}
         return deep_merge(base, plain) if isinstance(base, dict) else _copy(plain)
@@ -75,7 +71,7 @@ def _laid_over(base: Any, value: Any) -> Any:
     return _copy(value)
 
 
-def _copy(value: Any) -> Any:
+def _copy(value: typing.Any) -> typing.Any:
     if isinstance(value, dict):
         return {key: _copy(item) for key, item in value.items()}
     return [_copy(item) for item in value] if isinstance(value, list) else value

@@ -3,8 +3,8 @@
 None of these functions creates anything. Environment overrides are taken as they are after ``~`` expansion.
 """
 
+import typing
 from pathlib import Path
-from typing import Any
 
 from terok_native import _lib
 
@@ -39,7 +39,7 @@ def namespace_config_dir(subdir: str = "", *, env_var: str | None = None) -> Pat
 
 
 def namespace_runtime_dir(subdir: str = "", *, env_var: str | None = None) -> Path:
-    """Return ``$env_var``, ``/run/terok/subdir`` for root, or a directory below ``$XDG_RUNTIME_DIR`` or the user state."""
+    """Return ``$env_var``, ``/run/terok/subdir`` for root, or one below ``$XDG_RUNTIME_DIR`` or the user's state."""
     return _lib.base_runtime_dir(str(subdir), env_var, _is_root())
 
 
@@ -56,7 +56,7 @@ def read_config_section(name: str) -> dict[str, str]:
     return {key: str(value) for key, value in _lib.base_config_section(name, _is_root()).items()}
 
 
-def read_config_top_level(key: str) -> Any:
+def read_config_top_level(key: str) -> typing.Any:
     """Return the merged value of a top-level key with its YAML type, or ``None``."""
     return _lib.base_config_top_level(key, _is_root())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -26,12 +27,10 @@ class BestEffortLogger:
 
     def log(self, msg: str, *, level: str = "DEBUG") -> None:
         """Append one line ``[local time] LEVEL: msg``; line breaks in *msg* are written as ``\\n`` and ``\\r``."""
-        try:
+        with contextlib.suppress(Exception):
             stamp = time.strftime("%Y-%m-%d %H:%M:%S")
             line = f"[{stamp}] {level}: {msg}".replace("\r", "\\r").replace("\n", "\\n")
             _append(Path(self._path_fn()), line)
-        except Exception:  # noqa: BLE001, S110 - see the class
-            pass
 
     def debug(self, msg: str) -> None:
         """Log at level ``DEBUG``."""
@@ -43,10 +42,8 @@ class BestEffortLogger:
 
     def warn_user(self, component: str, msg: str) -> None:
         """Log at level ``WARNING`` and say it on stderr, made safe for a terminal."""
-        try:
+        with contextlib.suppress(Exception):
             print(f"Warning [{sanitize_tty(component)}]: {sanitize_tty(msg)}", file=sys.stderr)
-        except Exception:  # noqa: BLE001, S110 - see the class
-            pass
         self.warning(f"[{component}] {msg}")
 
 

@@ -7,10 +7,23 @@ from pathlib import Path
 import pytest
 from terok_sandbox import SandboxConfig, config, gate_use_personal_ssh_default, paths, yaml_update_section
 
-FIELDS = (
-    "state_dir runtime_dir config_dir vault_dir gate_port token_broker_port ssh_signer_port shield_profiles shield_audit "
-    "shield_bypass credentials_passphrase credentials_use_keyring credentials_passphrase_command services_mode experimental"
-).split()
+FIELDS = [
+    "state_dir",
+    "runtime_dir",
+    "config_dir",
+    "vault_dir",
+    "gate_port",
+    "token_broker_port",
+    "ssh_signer_port",
+    "shield_profiles",
+    "shield_audit",
+    "shield_bypass",
+    "credentials_passphrase",
+    "credentials_use_keyring",
+    "credentials_passphrase_command",
+    "services_mode",
+    "experimental",
+]
 
 
 def test_defaults(home):

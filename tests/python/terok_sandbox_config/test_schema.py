@@ -118,7 +118,7 @@ def test_writing_the_selection(home, monkeypatch):
     ExecutorConfigView.set_image_agents("claude")
     assert path.read_text() == "# mine\nimage:\n  base_image: 'debian:13' # keep\n  agents: claude\nz: \"1\"\n"
     path.write_text("- no mapping\n")
-    with pytest.raises(ValueError, match="config.yml"):
+    with pytest.raises(ValueError, match=r"config\.yml"):
         ExecutorConfigView.set_image_agents("claude")
     assert path.read_text() == "- no mapping\n"
     monkeypatch.setenv("TEROK_CONFIG_FILE", "~/other.yml")

@@ -65,7 +65,7 @@ def test_a_node_in_two_places_changes_in_both(tree):
 
 def test_adding(tree):
     more = leaf("more")
-    assert [node.name for node in tree + [more]] == ["run", "gate", "ssh", "more"]
+    assert [node.name for node in tree.__add__([more])] == ["run", "gate", "ssh", "more"]
     assert (tree + CommandTree([more])).roots[3] is more
     assert tree.extend_at((), [more]).roots[3] is more
     grown = tree.extend_at(("gate", "keys"), [more])

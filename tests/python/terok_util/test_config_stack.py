@@ -82,5 +82,5 @@ def test_loading(tmp_path, load, text, data):
 def test_unusable_files_are_named(tmp_path, load, text):
     path = tmp_path / "broken.yml"
     path.write_text(text)
-    with pytest.raises(ValueError, match="broken.yml"):
+    with pytest.raises(ValueError, match=r"broken\.yml"):
         load("user", path)

@@ -28,7 +28,7 @@ def test_directories(tmp_path):
     ensure_dir_writable(tmp_path / "c/d", "state")
     assert (tmp_path / "a/b").is_dir() and (tmp_path / "c/d").is_dir()
     (tmp_path / "file").touch()
-    with pytest.raises(SystemExit, match="file. as state directory: it is not a directory"):
+    with pytest.raises(SystemExit, match=r"file` as state directory: it is not a directory"):
         ensure_dir_writable(tmp_path / "file", "state")
 
 
