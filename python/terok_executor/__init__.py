@@ -32,9 +32,9 @@ _HOMES = {
     "RawImageSection": "config_schema",
     "SharedMountStorageInfo": "storage",
     "TaskStorageInfo": "storage",
-    "VAULT_COMMANDS": "credentials.vault_commands",
+    "VAULT_COMMANDS": "_tree",
     "__version__": "_version",
-    "acp_socket_is_live": "acp.daemon",
+    "acp_socket_is_live": "acp.endpoint",
     "assemble_container_env": "container.env",
     "build_project_image": "container.build",
     "bundled_default_instructions": "provider.instructions",
@@ -56,7 +56,7 @@ _HOMES = {
 #: Tables that callers replace in their own module; never remembered here.
 _SHARED = {"AGENT_PROVIDERS", "AUTH_PROVIDERS", "PROVIDER_NAMES"}
 
-__all__ = list(_HOMES)  # noqa: PLE0605
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> object:
@@ -74,11 +74,11 @@ def __getattr__(name: str) -> object:
         # A third-party package that is not installed is another matter than a part we do not have.
         if not module.startswith(str(missing.name)):
             raise
-        raise ImportError(absent, name=module) from None
+        raise AttributeError(absent) from None
     try:
         value = getattr(found, other or name)
     except AttributeError:
-        raise ImportError(absent, name=module) from None
+        raise AttributeError(absent) from None
     if name not in _SHARED:
         globals()[name] = value
     return value

@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from terok_executor import vault_addr
 from terok_sandbox.doctor import CheckVerdict, DoctorCheck
+
+from terok_executor import vault_addr
 
 if TYPE_CHECKING:
     from terok_executor.roster import AgentRoster
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 #: How real keys of the services begin.
 REAL_KEY_PREFIXES = ("sk-ant-", "sk-", "gho_", "ghp_", "ghs_", "ghu_", "github_pat_", "glpat-")
 _PHANTOM = re.compile(r"terok-p-[0-9a-fA-F]{32}")
+#: Where the bridges keep their process ids, in the container.
+_PIDS = "/tmp/.terok"  # noqa: S108
 _BRIDGE_FIX = ["bash", "-lc", "source ensure-bridges.sh"]
 
 Evaluate = Callable[[int, str, str], CheckVerdict]
@@ -31,8 +34,8 @@ def _alive(pid_file: str) -> str:
 
 def _bridges(token_broker_port: int | None) -> list[DoctorCheck]:
     socket = vault_addr.container_vault_socket(token_broker_port)
-    pid = "/tmp/.terok/vault-loopback.pid" if token_broker_port is None else "/tmp/.terok/vault-socket.pid"
-    ssh = f"{_alive('/tmp/.terok/ssh-agent.pid')} && test -S /tmp/ssh-agent.sock"
+    pid = f"{_PIDS}/vault-loopback.pid" if token_broker_port is None else f"{_PIDS}/vault-socket.pid"
+    ssh = f"{_alive(f'{_PIDS}/ssh-agent.pid')} && test -S /tmp/ssh-agent.sock"
     vault = f"test -S {socket} && {_alive(pid)}"
     return [_bridge("SSH agent bridge (socat)", ssh), _bridge("Vault bridge (socat)", vault)]
 

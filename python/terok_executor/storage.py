@@ -45,9 +45,10 @@ class SharedMountStorageInfo:
     @classmethod
     def measure_all(cls, mounts_base: Path | None = None) -> list[SharedMountStorageInfo]:
         """Measure every shared directory, sorted by name; *mounts_base* defaults to the executor's."""
+        from terok_native import _lib
+
         from terok_executor import paths
         from terok_executor.roster.loader import AgentRoster
-        from terok_native import _lib
 
         labels = {mount.host_dir: mount.label for mount in AgentRoster.shared().mounts}
         sizes = _lib.agents_child_sizes(mounts_base or paths.mounts_dir())

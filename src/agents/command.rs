@@ -67,9 +67,9 @@ pub struct Settings {
 pub fn provider_value<'a>(key: &str, config: &'a Map<String, Value>, provider: &str) -> Option<&'a Value> {
     match config.get(key)? {
         Value::Null => None,
-        Value::Object(by_provider) => [provider, "_default"]
-            .iter()
-            .find_map(|name| by_provider.get(*name).filter(|value| !value.is_null())),
+        Value::Object(by_provider) => {
+            [provider, "_default"].iter().find_map(|name| by_provider.get(*name).filter(|value| !value.is_null()))
+        }
         other => Some(other),
     }
 }
@@ -78,13 +78,18 @@ pub fn provider_value<'a>(key: &str, config: &'a Map<String, Value>, provider: &
 ///
 /// # Errors
 /// [`AgentError::Setting`] for a number that is none, or a turn limit below 1.
-pub fn settings(provider: &Provider, config: &Map<String, Value>, overrides: &Overrides) -> Result<Settings, AgentError> {
+pub fn settings(
+    provider: &Provider,
+    config: &Map<String, Value>,
+    overrides: &Overrides,
+) -> Result<Settings, AgentError> {
     let value = |key| provider_value(key, config, &provider.name);
     let mut warnings = Vec::new();
     let mut parts = Vec::new();
     let instructions = overrides.instructions.as_deref().filter(|text| !text.is_empty());
     // Claude, Codex and Vibe read the instructions file through their wrapper, the OpenCode family through its configuration.
-    let reads_file = matches!(provider.name.as_str(), "claude" | "codex" | "vibe") || provider.uses_opencode_instructions();
+    let reads_file =
+        matches!(provider.name.as_str(), "claude" | "codex" | "vibe") || provider.uses_opencode_instructions();
     parts.extend(instructions.filter(|_| !reads_file).map(str::to_owned));
 
     let mut model = overrides.model.clone().filter(|m| !m.is_empty()).or_else(|| value("model").map(plain_text));
@@ -185,7 +190,10 @@ mod tests {
         assert_eq!(get("a", "x"), Some(json!(1)));
         assert_eq!(get("a", "y"), Some(json!(2)));
         assert_eq!(get("n", "x"), None);
-        assert_eq!((get("z", "x"), get("l", "x"), get("f", "x")), (Some(json!(0)), Some(json!([1])), Some(json!(false))));
+        assert_eq!(
+            (get("z", "x"), get("l", "x"), get("f", "x")),
+            (Some(json!(0)), Some(json!([1])), Some(json!(false)))
+        );
         assert_eq!((get("nil", "x"), get("absent", "x")), (None, None));
     }
 
@@ -208,7 +216,10 @@ mod tests {
     fn unusable_settings_name_agent_and_key() {
         for config in [json!({"max_turns": "many"}), json!({"max_turns": 0}), json!({"timeout": "1h"})] {
             let text = fit("claude", config.clone(), &Overrides::default()).unwrap_err().to_string();
-            assert!(text.contains("claude") && text.contains(config.as_object().unwrap().keys().next().unwrap()), "{text}");
+            assert!(
+                text.contains("claude") && text.contains(config.as_object().unwrap().keys().next().unwrap()),
+                "{text}"
+            );
         }
     }
 }

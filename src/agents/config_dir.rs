@@ -101,7 +101,8 @@ pub fn prepare(spec: &Spec, providers: &IndexMap<String, Provider>) -> Result<Pr
 
 fn open(spec: &Spec) -> Result<(Dir, PathBuf), AgentError> {
     let path = spec.tasks_root.join(&spec.task_id).join(DIRECTORY);
-    base::file::create_private_dir(&spec.tasks_root).map_err(AgentError::file("create the directory", &spec.tasks_root))?;
+    base::file::create_private_dir(&spec.tasks_root)
+        .map_err(AgentError::file("create the directory", &spec.tasks_root))?;
     let root = Dir::open(&spec.tasks_root).map_err(AgentError::file("open", &spec.tasks_root))?;
     let task = root.ensure_below(&spec.task_id, 0o700);
     let dir = task.and_then(|task| task.ensure_below(DIRECTORY, 0o700)).map_err(AgentError::file("create", &path))?;
@@ -156,7 +157,8 @@ fn add_session_hook(settings: &mut Map<String, Value>) {
     if !hooks.is_object() {
         *hooks = json!({});
     }
-    let starts = hooks.as_object_mut().expect("made an object above").entry("SessionStart").or_insert_with(|| json!([]));
+    let starts =
+        hooks.as_object_mut().expect("made an object above").entry("SessionStart").or_insert_with(|| json!([]));
     if !starts.is_array() {
         *starts = json!([]);
     }

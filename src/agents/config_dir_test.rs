@@ -103,7 +103,8 @@ fn settings_of_others_survive() {
     let bench = Bench::new();
     fs::create_dir_all(bench.mount("_opencode-config")).unwrap();
     fs::create_dir_all(bench.mount("_claude-config")).unwrap();
-    let (opencode, settings) = (bench.mount("_opencode-config/opencode.json"), bench.mount("_claude-config/settings.json"));
+    let (opencode, settings) =
+        (bench.mount("_opencode-config/opencode.json"), bench.mount("_claude-config/settings.json"));
     fs::write(&opencode, r#"{"theme": "x", "instructions": "mine.md"}"#).unwrap();
     fs::write(&settings, r#"{"hooks": {"SessionStart": {}, "Stop": []}, "model": "m"}"#).unwrap();
     bench.run(json!({})).unwrap();

@@ -125,7 +125,8 @@ pub fn variables(spec: &Spec, roster: &Roster, grants: &Grants, services: &Servi
     }
     env.extend(opencode_variables(roster));
     env.extend(identity(spec, roster));
-    for (key, value) in [("GIT_BRANCH", &spec.branch), ("CODE_REPO", &spec.code_repo), ("CLONE_FROM", &spec.clone_from)] {
+    for (key, value) in [("GIT_BRANCH", &spec.branch), ("CODE_REPO", &spec.code_repo), ("CLONE_FROM", &spec.clone_from)]
+    {
         if let Some(value) = filled(value) {
             env.insert(key.into(), value.to_owned());
         }

@@ -32,7 +32,11 @@ fn env(fields: Value, grants: &Grants, services: &Services) -> Value {
 
 #[test]
 fn variables_without_a_vault() {
-    let env = env(json!({"timezone": "Europe/Prague", "branch": "", "code_repo": "https://h/r"}), &Grants::default(), &Services::default());
+    let env = env(
+        json!({"timezone": "Europe/Prague", "branch": "", "code_repo": "https://h/r"}),
+        &Grants::default(),
+        &Services::default(),
+    );
     let base = json!({
         "TASK_ID": "t1", "REPO_ROOT": "/workspace", "GIT_RESET_MODE": "none", "TEROK_CONTAINER_PROTOCOL": "1",
         "CLAUDE_CONFIG_DIR": "/home/dev/.claude", "TZ": "Europe/Prague", "GIT_AUTHOR_NAME": "Claude",
@@ -48,7 +52,11 @@ fn variables_without_a_vault() {
 
 #[test]
 fn a_restricted_run_gets_no_permission() {
-    let env = env(json!({"unrestricted": false, "provider_name": "nobody", "git_committer_name": "C"}), &Grants::default(), &Services::default());
+    let env = env(
+        json!({"unrestricted": false, "provider_name": "nobody", "git_committer_name": "C"}),
+        &Grants::default(),
+        &Services::default(),
+    );
     for key in ["TEROK_UNRESTRICTED", "OPENCODE_PERMISSION", "COPILOT_ALLOW_ALL", "VIBE_BYPASS_TOOL_PERMISSIONS"] {
         assert!(env.get(key).is_none(), "{key}");
     }
@@ -62,8 +70,14 @@ fn grants() -> Grants {
         token: format!("T-{provider}"),
     };
     let kinds = [
-        ("claude", "oauth"), ("codex", "oauth"), ("gh", "oauth_token"), ("glab", "pat"), ("vibe", "api_key"),
-        ("blablador", "api_key"), ("openrouter", "api_key"), ("sonar", "api_key"),
+        ("claude", "oauth"),
+        ("codex", "oauth"),
+        ("gh", "oauth_token"),
+        ("glab", "pat"),
+        ("vibe", "api_key"),
+        ("blablador", "api_key"),
+        ("openrouter", "api_key"),
+        ("sonar", "api_key"),
     ];
     Grants { providers: kinds.map(of).into(), ssh_token: Some("T-ssh".into()) }
 }
@@ -73,14 +87,24 @@ fn tokens_and_addresses() {
     let socket = env(json!({}), &grants(), &Services::default());
     let url = "http://localhost:9419";
     for (key, value) in [
-        ("CLAUDE_CODE_OAUTH_TOKEN", "T-claude"), ("ANTHROPIC_BASE_URL", url),
-        ("ANTHROPIC_UNIX_SOCKET", "/run/terok/vault.sock"), ("OPENAI_API_KEY", "T-codex"), ("GH_TOKEN", "T-gh"),
-        ("GITLAB_TOKEN", "T-glab"), ("API_PROTOCOL", "http"), ("GITLAB_API_HOST", "localhost:9419"),
-        ("MISTRAL_API_KEY", "T-vibe"), ("BLABLADOR_API_KEY", "T-blablador"), ("SONAR_TOKEN", "T-sonar"),
-        ("SONAR_HOST_URL", url), ("TEROK_OC_BLABLADOR_BASE_URL", "http://localhost:9419/v1"),
+        ("CLAUDE_CODE_OAUTH_TOKEN", "T-claude"),
+        ("ANTHROPIC_BASE_URL", url),
+        ("ANTHROPIC_UNIX_SOCKET", "/run/terok/vault.sock"),
+        ("OPENAI_API_KEY", "T-codex"),
+        ("GH_TOKEN", "T-gh"),
+        ("GITLAB_TOKEN", "T-glab"),
+        ("API_PROTOCOL", "http"),
+        ("GITLAB_API_HOST", "localhost:9419"),
+        ("MISTRAL_API_KEY", "T-vibe"),
+        ("BLABLADOR_API_KEY", "T-blablador"),
+        ("SONAR_TOKEN", "T-sonar"),
+        ("SONAR_HOST_URL", url),
+        ("TEROK_OC_BLABLADOR_BASE_URL", "http://localhost:9419/v1"),
         ("TEROK_OC_OPENROUTER_BASE_URL", "http://localhost:9419/api/v1"),
-        ("TEROK_OC_KISSKI_BASE_URL", "https://chat-ai.academiccloud.de/v1"), ("TEROK_VAULT_LOOPBACK_PORT", "9419"),
-        ("TEROK_SSH_SIGNER_TOKEN", "T-ssh"), ("TEROK_SSH_SIGNER_SOCKET", "/run/terok/ssh-agent.sock"),
+        ("TEROK_OC_KISSKI_BASE_URL", "https://chat-ai.academiccloud.de/v1"),
+        ("TEROK_VAULT_LOOPBACK_PORT", "9419"),
+        ("TEROK_SSH_SIGNER_TOKEN", "T-ssh"),
+        ("TEROK_SSH_SIGNER_SOCKET", "/run/terok/ssh-agent.sock"),
     ] {
         assert_eq!(socket[key], json!(value), "{key}");
     }
@@ -89,8 +113,10 @@ fn tokens_and_addresses() {
     }
     let tcp = env(json!({}), &grants(), &Services { tcp: true, broker_port: Some(18731), signer_port: Some(18732) });
     for (key, value) in [
-        ("ANTHROPIC_UNIX_SOCKET", "/tmp/terok-vault.sock"), ("ANTHROPIC_BASE_URL", url),
-        ("GITLAB_API_HOST", "host.containers.internal:18731"), ("TEROK_TOKEN_BROKER_PORT", "18731"),
+        ("ANTHROPIC_UNIX_SOCKET", "/tmp/terok-vault.sock"),
+        ("ANTHROPIC_BASE_URL", url),
+        ("GITLAB_API_HOST", "host.containers.internal:18731"),
+        ("TEROK_TOKEN_BROKER_PORT", "18731"),
         ("TEROK_SSH_SIGNER_PORT", "18732"),
     ] {
         assert_eq!(tcp[key], json!(value), "{key}");
@@ -110,7 +136,8 @@ fn an_api_key_of_claude_uses_the_key_variable() {
 fn conflicting_permissions_are_an_error() {
     let mut roster = roster();
     roster.providers["pi"].auto_approve_env.insert("COPILOT_ALLOW_ALL".into(), "maybe".into());
-    let error = variables(&spec("/m".as_ref(), json!({})), &roster, &Grants::default(), &Services::default()).unwrap_err();
+    let error =
+        variables(&spec("/m".as_ref(), json!({})), &roster, &Grants::default(), &Services::default()).unwrap_err();
     assert!(matches!(error, AgentError::AutoApprove { .. }));
 }
 
@@ -149,7 +176,14 @@ fn only_what_the_image_holds_is_mounted() {
     let paths: Vec<_> = volumes.iter().filter(|v| !v.read_only).map(|v| v.container_path.as_str()).collect();
     assert_eq!(
         paths,
-        ["/workspace", "/home/dev/.claude", "/home/dev/.config/gh", "/home/dev/.config/opencode", "/home/dev/.local/share/opencode", "/home/dev/.local/state"]
+        [
+            "/workspace",
+            "/home/dev/.claude",
+            "/home/dev/.config/gh",
+            "/home/dev/.config/opencode",
+            "/home/dev/.local/share/opencode",
+            "/home/dev/.local/state"
+        ]
     );
     assert!(!dir.path().join("_codex-config").exists());
 }

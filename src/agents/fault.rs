@@ -199,13 +199,10 @@ impl Fault for AgentError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::RosterEntry { .. } => Some("correct or remove the file, then try again".into()),
-            Self::SharedMount { path, .. } => Some(format!(
-                "a container may have put it there; inspect and remove `{}`",
-                path.display()
-            )),
-            Self::UnknownProvider { .. } => {
-                Some("`terok-executor agents list` shows what can be run".into())
+            Self::SharedMount { path, .. } => {
+                Some(format!("a container may have put it there; inspect and remove `{}`", path.display()))
             }
+            Self::UnknownProvider { .. } => Some("`terok-executor agents list` shows what can be run".into()),
             Self::File { source, path, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some(format!("check the ownership of `{}`", path.display()))
             }

@@ -37,7 +37,7 @@ fn base_text(value: Option<&Value>) -> String {
         None | Some(Value::Null) => BUNDLED.to_owned(),
         Some(Value::String(text)) if text == INHERIT => BUNDLED.to_owned(),
         Some(Value::Array(items)) => {
-            let parts: Vec<String> = items.iter().map(|item| base_item(item)).collect();
+            let parts: Vec<String> = items.iter().map(base_item).collect();
             parts.join("\n\n")
         }
         Some(other) => plain_text(other),

@@ -31,7 +31,9 @@ pub fn scan(roster: &Roster, mounts: &Path, warnings: &mut Vec<String>) -> Vec<(
                 "Warning [vault]: `{}` of {provider} is a link and was not looked at",
                 mounts.join(relative).display()
             )),
-            Err(error) => warnings.push(format!("Warning [vault]: cannot look at the credential file of {provider}: {error}")),
+            Err(error) => {
+                warnings.push(format!("Warning [vault]: cannot look at the credential file of {provider}: {error}"))
+            }
         }
     }
     found
@@ -151,7 +153,8 @@ mod tests {
         put(dir.path(), "_codex-config/auth.json", &claude(CLAUDE_MARKER));
         put(dir.path(), "_vibe-config/.env", "KEY=1");
         assert_eq!(scanned(dir.path()), ("claude codex vibe".into(), 0));
-        let markers = format!(r#"{{"tokens": {{"access_token": "{CODEX_MARKER}", "refresh_token": "{CODEX_MARKER}"}}}}"#);
+        let markers =
+            format!(r#"{{"tokens": {{"access_token": "{CODEX_MARKER}", "refresh_token": "{CODEX_MARKER}"}}}}"#);
         put(dir.path(), "_codex-config/auth.json", &markers);
         assert_eq!(scanned(dir.path()).0, "claude vibe");
     }

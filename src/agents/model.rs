@@ -42,10 +42,8 @@ impl OpenCodeConfig {
 
 /// `TEROK_OC_<NAME>`; whatever cannot be part of a variable name becomes `_`.
 pub fn variable_prefix(name: &str) -> String {
-    let upper: String = name
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
-        .collect();
+    let upper: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
     format!("TEROK_OC_{upper}")
 }
 

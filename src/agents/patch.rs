@@ -107,7 +107,12 @@ impl<'a> Site<'a> {
     }
 
     fn fail(&self, why: impl Into<String>) -> AgentError {
-        AgentError::Patch { verb: self.verb, provider: self.route.provider.clone(), path: self.path.clone(), why: why.into() }
+        AgentError::Patch {
+            verb: self.verb,
+            provider: self.route.provider.clone(),
+            path: self.path.clone(),
+            why: why.into(),
+        }
     }
 
     fn change(&self, target: &Target) -> Result<Option<Change>, AgentError> {
@@ -162,10 +167,12 @@ impl<'a> Site<'a> {
         let (after, created) = match change {
             Change::YamlTop(values) => (edit::yaml_set(&before, values), false),
             Change::TomlTop(values) => (edit::toml_set(&before, values), false),
-            Change::TomlTable { table, matching, values } => match edit::toml_table_set(&before, table, matching, values) {
-                Ok((text, created)) => (Ok(text), created),
-                Err(why) => (Err(why), false),
-            },
+            Change::TomlTable { table, matching, values } => {
+                match edit::toml_table_set(&before, table, matching, values) {
+                    Ok((text, created)) => (Ok(text), created),
+                    Err(why) => (Err(why), false),
+                }
+            }
         };
         let after = after.map_err(|why| self.fail(why))?;
         self.write(&before, &after)?;
@@ -236,7 +243,8 @@ impl<'a> Site<'a> {
             return Ok(());
         }
         let path = self.path.with_file_name(RECORD);
-        shared::write(&self.root, RECORD, text.as_bytes(), base::file::PUBLIC, &path).map_err(|e| self.fail(explain(&e)))
+        shared::write(&self.root, RECORD, text.as_bytes(), base::file::PUBLIC, &path)
+            .map_err(|e| self.fail(explain(&e)))
     }
 }
 
@@ -249,7 +257,9 @@ fn explain(error: &AgentError) -> String {
 
 fn fill(values: &Map<String, Value>, target: &Target) -> Map<String, Value> {
     let put = |value: &Value| match value {
-        Value::String(text) => text.replace("{vault_url}", &target.url).replace("{vault_socket}", &target.socket).into(),
+        Value::String(text) => {
+            text.replace("{vault_url}", &target.url).replace("{vault_socket}", &target.socket).into()
+        }
         other => other.clone(),
     };
     values.iter().map(|(key, value)| (key.clone(), put(value))).collect()

@@ -126,7 +126,9 @@ fn yaml_edit(text: &str, change: impl FnOnce(&Map<String, Value>) -> Map<String,
     if lines.last().is_some_and(|line| !line.ends_with('\n') && !line.is_empty()) {
         lines.push("\n".into());
     }
-    lines.extend(after.iter().filter(|(key, _)| !before.contains_key(*key)).map(|(key, value)| format!("{key}: {value}\n")));
+    lines.extend(
+        after.iter().filter(|(key, _)| !before.contains_key(*key)).map(|(key, value)| format!("{key}: {value}\n")),
+    );
     let result = lines.concat();
     match base::yaml::parse_mapping(&result) {
         Ok(read) if same(&read, &after) => Ok(result),
@@ -152,7 +154,11 @@ pub fn withdraw(text: &str, record: &Value) -> Edited {
     let values = record["values"].as_object().cloned().unwrap_or_default();
     match record["kind"].as_str() {
         Some("yaml_top") => yaml_edit(text, |before| {
-            before.iter().filter(|(key, value)| values.get(*key) != Some(value)).map(|(k, v)| (k.clone(), v.clone())).collect()
+            before
+                .iter()
+                .filter(|(key, value)| values.get(*key) != Some(value))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect()
         }),
         Some("toml_top") => {
             let mut document = document(text)?;

@@ -49,7 +49,9 @@ fn fresh_files_and_a_second_run() {
         "openai_base_url = \"http://localhost:9419/v1\"\nchatgpt_base_url = \"http://localhost:9419/backend-api/\"\n"
     );
     assert_eq!(bench.text(FILES[1]), "http_unix_socket: \"/run/terok/vault.sock\"\n");
-    assert!(bench.text(FILES[2]).contains("[[providers]]\nname = \"mistral\"\napi_base = \"http://localhost:9419/v1\""));
+    assert!(
+        bench.text(FILES[2]).contains("[[providers]]\nname = \"mistral\"\napi_base = \"http://localhost:9419/v1\"")
+    );
     let state = || ALL.map(|n| fs::read(bench.file(&format!("_{n}-config/{RECORD}"))).unwrap());
     let (before, texts) = (state(), FILES.map(|f| bench.text(f)));
     bench.run(&ALL, &[]).unwrap();
@@ -66,7 +68,9 @@ fn the_users_own_survives() {
     bench.with(FILES[1], "# gh\nversion: '1'\naliases:\n  co: pr checkout\n");
     bench.with(FILES[2], "[[providers]]\nname = \"other\"\n\n[[providers]]\nname = \"mistral\"\nbackend = \"b\"\n");
     bench.run(&ALL, &[]).unwrap();
-    for (file, part) in [(0, "# mine\nmodel = 'x' # why\n"), (0, "[profiles.a]\nk = 1\n"), (1, "aliases:\n  co: pr checkout\n")] {
+    for (file, part) in
+        [(0, "# mine\nmodel = 'x' # why\n"), (0, "[profiles.a]\nk = 1\n"), (1, "aliases:\n  co: pr checkout\n")]
+    {
         assert!(bench.text(FILES[file]).contains(part), "{}", bench.text(FILES[file]));
     }
     assert!(bench.text(FILES[0]).find("openai_base_url").unwrap() < bench.text(FILES[0]).find("[profiles").unwrap());
@@ -74,7 +78,10 @@ fn the_users_own_survives() {
     fs::write(bench.file(FILES[0]), edited).unwrap();
     bench.run(&[], &ALL).unwrap();
     assert!(bench.text(FILES[0]).contains("own.example") && !bench.text(FILES[0]).contains("chatgpt_base_url"));
-    assert!(bench.text(FILES[2]).contains("name = \"mistral\"\nbackend = \"b\"") && !bench.text(FILES[2]).contains("api_base"));
+    assert!(
+        bench.text(FILES[2]).contains("name = \"mistral\"\nbackend = \"b\"")
+            && !bench.text(FILES[2]).contains("api_base")
+    );
     assert_eq!(bench.text(FILES[1]), "# gh\nversion: '1'\naliases:\n  co: pr checkout\n");
 }
 

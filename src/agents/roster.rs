@@ -182,7 +182,8 @@ fn check_version(stated: Option<Value>, origin: &str, warnings: &mut Vec<String>
         Some(_) => None,
     };
     match version {
-        None => warnings.push(warning(format!("roster_version in `{origin}` is not a valid integer; assuming {ROSTER_VERSION}"))),
+        None => warnings
+            .push(warning(format!("roster_version in `{origin}` is not a valid integer; assuming {ROSTER_VERSION}"))),
         Some(version) if version > ROSTER_VERSION => warnings.push(warning(format!(
             "`{origin}` has roster_version={version}, this program knows {ROSTER_VERSION}; newer keys may be refused"
         ))),

@@ -67,9 +67,7 @@ fn segment(key: &str, name: &str) -> Result<(), Broken> {
 
 /// True for a relative path that stays below where it is joined.
 pub fn stays_below(path: &str) -> bool {
-    !path.is_empty()
-        && !path.contains(['\0', '\\'])
-        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+    !path.is_empty() && !path.contains(['\0', '\\']) && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 fn relative(key: &str, path: &str) -> Result<(), Broken> {

@@ -62,7 +62,8 @@ fn staging_beside(workspace: &Path) -> io::Result<PathBuf> {
 
 fn copy(from: &Path, to: &Path, limit: Duration) -> Result<(), String> {
     let source = from.join(".");
-    let argv = ["cp".as_ref(), "--reflink=auto".as_ref(), "-a".as_ref(), "--".as_ref(), source.as_os_str(), to.as_os_str()];
+    let argv =
+        ["cp".as_ref(), "--reflink=auto".as_ref(), "-a".as_ref(), "--".as_ref(), source.as_os_str(), to.as_os_str()];
     match Run::new(argv).limit(limit).output() {
         Ok(output) if output.ok() && is_plain_dir(&to.join(".git")) => Ok(()),
         Ok(output) if output.ok() => Err("the copy holds no repository".into()),
@@ -72,14 +73,26 @@ fn copy(from: &Path, to: &Path, limit: Duration) -> Result<(), String> {
 }
 
 fn set_origin(staging: &Path, url: &str, warnings: &mut Vec<String>) {
-    let argv = ["git".as_ref(), "-C".as_ref(), staging.as_os_str(), "remote".as_ref(), "set-url".as_ref(), "--".as_ref(), "origin".as_ref(), url.as_ref()];
+    let argv = [
+        "git".as_ref(),
+        "-C".as_ref(),
+        staging.as_os_str(),
+        "remote".as_ref(),
+        "set-url".as_ref(),
+        "--".as_ref(),
+        "origin".as_ref(),
+        url.as_ref(),
+    ];
     let problem = match Run::new(argv).limit(GIT_LIMIT).output() {
         Ok(output) if output.ok() => return,
         Ok(output) => output.complaint(),
         Err(error) => error.to_string(),
     };
     let address = base::text::redact_userinfo(url);
-    warnings.push(format!("cannot set the origin of the seeded workspace to `{address}`: {}", base::text::redact_userinfo(&problem)));
+    warnings.push(format!(
+        "cannot set the origin of the seeded workspace to `{address}`: {}",
+        base::text::redact_userinfo(&problem)
+    ));
 }
 
 /// Renames every entry into the workspace, the repository itself last.

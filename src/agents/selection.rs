@@ -45,7 +45,10 @@ pub fn resolve(selection: &Selection, installs: &IndexMap<String, InstallSpec>) 
     let named = included.iter().chain(&excluded).filter(|t| **t != ALL);
     let unknown: BTreeSet<&str> = named.filter(|t| !installs.contains_key(**t)).copied().collect();
     if !unknown.is_empty() {
-        return Err(AgentError::Selection { unknown: join(unknown), known: join(installs.keys().map(String::as_str).collect()) });
+        return Err(AgentError::Selection {
+            unknown: join(unknown),
+            known: join(installs.keys().map(String::as_str).collect()),
+        });
     }
     let everything = included.is_empty() || included.contains(ALL);
     let seeds = if everything { installs.keys().map(String::as_str).collect() } else { included };

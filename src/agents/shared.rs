@@ -74,7 +74,9 @@ fn refuse(path: &Path, error: io::Error) -> AgentError {
 /// [`AgentError::SharedMount`] when something else has the name.
 pub fn ensure_file(dir: &Dir, name: &str, path: &Path) -> Result<(), AgentError> {
     let look = |dir: &Dir| dir.entry_type(name).map_err(AgentError::file("look at", path));
-    if look(dir)?.is_none() && dir.create_new(name, b"", base::file::PRIVATE).map_err(AgentError::file("create", path))? {
+    if look(dir)?.is_none()
+        && dir.create_new(name, b"", base::file::PRIVATE).map_err(AgentError::file("create", path))?
+    {
         return hand_over_entry(dir, name).map_err(AgentError::file("give away", path));
     }
     match look(dir)? {

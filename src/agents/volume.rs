@@ -25,7 +25,12 @@ pub struct Volume {
 
 impl Volume {
     fn private(host_path: &Path, container_path: &str) -> Self {
-        Self { host_path: host_path.into(), container_path: container_path.into(), sharing: "private", read_only: false }
+        Self {
+            host_path: host_path.into(),
+            container_path: container_path.into(),
+            sharing: "private",
+            read_only: false,
+        }
     }
 
     fn shared(host_path: PathBuf, container_path: &str, read_only: bool) -> Self {

@@ -93,7 +93,10 @@ fn logging_in_is_refused_also_behind_a_timeout() {
 fn arguments_of_each_agent() {
     let bench = Bench::new();
     let unrestricted = [("TEROK_UNRESTRICTED", "1")];
-    assert_eq!(bench.says("codex --terok-timeout 9 exec 'a b'", &unrestricted), "<--yolo><-c><analytics.enabled=false><exec><a b>");
+    assert_eq!(
+        bench.says("codex --terok-timeout 9 exec 'a b'", &unrestricted),
+        "<--yolo><-c><analytics.enabled=false><exec><a b>"
+    );
     assert_eq!(bench.says("codex exec x", &[("TEROK_UNRESTRICTED", "yes")]), "<exec><x>");
     bench.file("instructions.md", "I\n");
     let guide = format!("<-c><model_instructions_file=\"{}/instructions.md\">", bench.path("cfg").display());
@@ -123,7 +126,10 @@ fn a_stale_session_is_given_up_once() {
     bench.program("opencode", "printf '<%s>' \"$@\"; [[ $* != *--session* ]]");
     bench.file("opencode-session.txt", "old\n");
     let output = bench.bash("opencode --terok-timeout 5 run --session mine x", &[]);
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "<--session><old><run><--session><mine><x><run><--session><mine><x>");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "<--session><old><run><--session><mine><x><run><--session><mine><x>"
+    );
     assert!(!bench.exists("opencode-session.txt"));
     bench.file("opencode-session.txt", "kept\n");
     assert_eq!(bench.bash("opencode run --session mine", &[]).status.code(), Some(1));
@@ -132,7 +138,9 @@ fn a_stale_session_is_given_up_once() {
 
 #[test]
 fn the_initial_prompt_is_taken_up_once() {
-    for (agent, expected) in [("opencode", "<run><do it>"), ("copilot", "<-p><do it>"), ("pi", "<do it>"), ("kisski", "<run><do it>")] {
+    for (agent, expected) in
+        [("opencode", "<run><do it>"), ("copilot", "<-p><do it>"), ("pi", "<do it>"), ("kisski", "<run><do it>")]
+    {
         let bench = Bench::new();
         bench.file("initial-prompt.txt", "do it\n");
         assert_eq!(bench.says(&format!("{agent} x"), &[]), "<x>", "{agent}");

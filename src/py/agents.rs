@@ -21,7 +21,11 @@ type Object = Map<String, Value>;
 
 /// Merged and projected roster, and the warnings that loading gave.
 #[pyfunction]
-fn agents_roster_load<'py>(py: Python<'py>, user_dir: Option<PathBuf>, strict: bool) -> PyResult<(Bound<'py, PyAny>, Vec<String>)> {
+fn agents_roster_load<'py>(
+    py: Python<'py>,
+    user_dir: Option<PathBuf>,
+    strict: bool,
+) -> PyResult<(Bound<'py, PyAny>, Vec<String>)> {
     let strictness = if strict { Strictness::Strict } else { Strictness::Lenient };
     let mut warnings = Vec::new();
     let loaded = py.detach(|| {
@@ -249,7 +253,12 @@ fn agents_child_names(root: PathBuf) -> Vec<String> {
 
 /// Fills a workspace from a clone cache; whether it did, and warnings.
 #[pyfunction]
-fn agents_seed_workspace(py: Python<'_>, workspace: PathBuf, cache: PathBuf, origin: Option<String>) -> (bool, Vec<String>) {
+fn agents_seed_workspace(
+    py: Python<'_>,
+    workspace: PathBuf,
+    cache: PathBuf,
+    origin: Option<String>,
+) -> (bool, Vec<String>) {
     let mut warnings = Vec::new();
     let done = py.detach(|| seed::seed(&workspace, &cache, origin.as_deref(), &mut warnings));
     (done, warnings)

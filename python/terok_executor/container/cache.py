@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from terok_sandbox import SandboxConfig
+    from terok_sandbox.config import SandboxConfig
 
 _log = logging.getLogger(__name__)
 

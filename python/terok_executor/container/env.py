@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from terok_sandbox import PerContainerResources, SandboxConfig, VolumeSpec
+    from terok_sandbox.config import SandboxConfig
+    from terok_sandbox.launch import PerContainerResources
+    from terok_sandbox.sandbox import VolumeSpec
 
     from terok_executor.roster import AgentRoster
 
@@ -63,12 +65,9 @@ class ContainerEnvResult:
 
 
 def assemble_container_env(
-    spec: ContainerEnvSpec,
-    roster: AgentRoster,
-    *,
-    caller_manages_vault: bool = False,
+    spec: ContainerEnvSpec, roster: AgentRoster, *, caller_manages_vault: bool = False,
     per_container: PerContainerResources | None = None,
-) -> ContainerEnvResult:
+) -> ContainerEnvResult:  # fmt: skip
     """Make the shared directories ready, mint phantom tokens, and return what the container gets.
 
     *caller_manages_vault* leaves out the tokens alone. The addresses are those of *per_container*, else of the
@@ -79,9 +78,10 @@ def assemble_container_env(
         SystemExit: an argument cannot be used, a shared directory is not plain, or the vault is needed and locked.
         ValueError: two agents want one variable with different values.
     """
+    from terok_native import _lib
+
     from terok_executor.integrations import sandbox as catalogue
     from terok_executor.roster.loader import roster_mapping
-    from terok_native import _lib
 
     cfg = catalogue.SandboxConfig()
     services = _services(cfg, per_container)

@@ -6,22 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from terok_sandbox import PerContainerResources, SandboxConfig
+    from terok_sandbox.config import SandboxConfig
+    from terok_sandbox.launch import PerContainerResources
 
 
 def write_supervisor_sidecar(
-    container_name: str,
-    *,
-    cfg: SandboxConfig,
-    per_container: PerContainerResources,
-    scope_id: str = "",
-    project_id: str = "",
-    task_id: str = "",
-    dossier_path: Path | str | None = None,
-    gate_base_path: Path | None = None,
-    gate_token: str | None = None,
-    gate_port: int | None = None,
-) -> Path | None:
+    container_name: str, *, cfg: SandboxConfig, per_container: PerContainerResources,
+    scope_id: str = "", project_id: str = "", task_id: str = "", dossier_path: Path | str | None = None,
+    gate_base_path: Path | None = None, gate_token: str | None = None, gate_port: int | None = None,
+) -> Path | None:  # fmt: skip
     """Write ``<state_dir>/sidecar/<container_name>.json`` (0600, whole) and return its path.
 
     ``None`` and a warning on stderr when it cannot be written: the container must not start then.

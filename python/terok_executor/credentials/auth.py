@@ -6,15 +6,15 @@ process. Browser logins are not part of this version.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from terok_executor.credentials.provider import AuthProvider
 
-__all__ = [
+__all__ = [  # noqa: F822
     "AUTH_PROVIDERS",
     "AuthKeyConfig",
     "AuthProvider",
@@ -27,7 +27,7 @@ __all__ = [
 AuthProvider.__module__ = __name__
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class AuthKeyConfig:
     """A key that is typed into a container's prompt and stored where the tool looks for it."""
 
@@ -48,22 +48,16 @@ def api_key_command(cfg: AuthKeyConfig) -> list[str]:
     )
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Authenticator:
     """Gets a credential for one entry; an unknown name is noticed when it is used."""
 
     provider: str
 
     def run(
-        self,
-        project_id: str | None,
-        *,
-        mounts_dir: Path,
-        image: str | Callable[[], str] | None = None,
-        expose_token: bool = False,
-        oauth_enabled: bool = True,
-        credential_set: str = "default",
-    ) -> None:
+        self, project_id: str | None, *, mounts_dir: Path, image: str | Callable[[], str] | None = None,
+        expose_token: bool = False, oauth_enabled: bool = True, credential_set: str = "default",
+    ) -> None:  # fmt: skip
         """Ask for an API key and store it; ``SystemExit`` when the entry has no key or none is given."""
         authenticate(
             project_id, self.provider, mounts_dir=mounts_dir, image=image, expose_token=expose_token,
@@ -71,14 +65,9 @@ class Authenticator:
         )  # fmt: skip
 
     def prepare_oauth(
-        self,
-        project_id: str | None,
-        *,
-        mounts_dir: Path,
-        image: str,
-        expose_token: bool = False,
+        self, project_id: str | None, *, mounts_dir: Path, image: str, expose_token: bool = False,
         credential_set: str = "default",
-    ) -> AuthSession:
+    ) -> NoReturn:  # fmt: skip
         """Refuse: browser logins are not part of this version."""
         _known(self.provider)
         raise SystemExit(_NO_OAUTH.format(name=self.provider))
@@ -98,15 +87,9 @@ def _known(name: str) -> AuthProvider:
 
 
 def authenticate(
-    project_id: str | None,
-    provider: str,
-    *,
-    mounts_dir: Path,
-    image: str | Callable[[], str] | None = None,
-    expose_token: bool = False,
-    oauth_enabled: bool = True,
-    credential_set: str = "default",
-) -> None:
+    project_id: str | None, provider: str, *, mounts_dir: Path, image: str | Callable[[], str] | None = None,
+    expose_token: bool = False, oauth_enabled: bool = True, credential_set: str = "default",
+) -> None:  # fmt: skip
     """Ask for an API key of *provider* and store it in the vault.
 
     Raises:

@@ -17,8 +17,9 @@ def remove_leaked_credentials(mounts_base: Path) -> list[tuple[str, Path]]:
 
 
 def _leaks(mounts_base: Path, *, remove: bool) -> list[tuple[str, Path]]:
-    from terok_executor.roster.loader import AgentRoster, roster_mapping
     from terok_native import _lib
+
+    from terok_executor.roster.loader import AgentRoster, roster_mapping
 
     found, warnings = _lib.agents_leaks(roster_mapping(AgentRoster.shared()), mounts_base, remove)
     for line in warnings:

@@ -50,8 +50,9 @@ def apply_shared_config_patches(
     Raises:
         ConfigPatchError: a file cannot be read, parsed or written; nothing of the user's is lost.
     """
-    from terok_executor.roster.loader import roster_mapping
     from terok_native import _lib
+
+    from terok_executor.roster.loader import roster_mapping
 
     with_patch = [name for name, route in roster.vault_routes.items() if route.shared_config_patch]
     wanted = with_patch if providers is None else [name for name in with_patch if name in set(providers)]
@@ -67,9 +68,10 @@ def write_vault_config(provider_name: str) -> None:
     Raises:
         ConfigPatchError: the file cannot be changed.
     """
+    from terok_native import _lib
+
     from terok_executor import paths
     from terok_executor.roster.loader import AgentRoster, roster_mapping
-    from terok_native import _lib
 
     roster, mounts = AgentRoster.shared(), paths.mounts_dir()
     target = _lib.agents_patch_file(roster_mapping(roster), mounts, provider_name)

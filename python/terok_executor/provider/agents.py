@@ -13,11 +13,15 @@ class AgentConfigSpec:
 
     tasks_root: Path
     task_id: str
+    #: Mappings as Claude takes them, or with ``file`` naming a markdown agent.
     subagents: tuple[dict, ...]
+    #: Names that count although they are not on by default.
     selected_agents: tuple[str, ...] | None = None
     prompt: str | None = None
+    #: Name of the agent; an empty one means ``default_agent``.
     provider: str = "claude"
     instructions: str | None = None
+    #: What an empty name stands for.
     default_agent: str | None = None
     mounts_base: Path | None = None
 
@@ -45,8 +49,9 @@ def prepare_agent_config_dir(spec: AgentConfigSpec) -> Path:
         SystemExit: unknown agent, or a shared directory that is not plain.
         ValueError: ``mounts_base`` is missing, or ``task_id`` is no plain name.
     """
-    from terok_executor.provider import providers
     from terok_native import _lib
+
+    from terok_executor.provider import providers
 
     table = {name: asdict(provider) for name, provider in providers.AGENT_PROVIDERS.items()}
     fields = {key: str(value) if isinstance(value, Path) else value for key, value in vars(spec).items()}

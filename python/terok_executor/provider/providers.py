@@ -10,12 +10,12 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = [
+__all__ = [  # noqa: F822
     "AGENT_PROVIDERS",
+    "PROVIDER_NAMES",
     "AgentProvider",
     "CLIOverrides",
     "OpenCodeProviderConfig",
-    "PROVIDER_NAMES",
     "ProviderConfig",
     "collect_opencode_provider_env",
     "get_provider",
@@ -29,10 +29,14 @@ class OpenCodeProviderConfig:
     """An OpenAI-compatible backend reached through OpenCode."""
 
     display_name: str
+    #: With the path that the API has at its host.
     base_url: str
+    #: Models in the order they are tried.
     preferred_model: str
     fallback_model: str
+    #: The key is in ``<prefix>_API_KEY``.
     env_var_prefix: str
+    #: Below the home directory.
     config_dir: str
     auth_key_url: str
 
@@ -108,13 +112,14 @@ class AgentProvider:
         """Return the shell text that prepares the workspace and runs the agent on its prompt; *timeout* in seconds."""
         from terok_native import _lib
 
-        return _lib.agents_headless_command(asdict(self), int(timeout), model, None if max_turns is None else int(max_turns))
+        turns = None if max_turns is None else int(max_turns)
+        return _lib.agents_headless_command(asdict(self), int(timeout), model, turns)
 
 
 def provider_from(fields: dict[str, Any]) -> AgentProvider:
     """Make an agent from the engine's mapping."""
     backend = fields["opencode_config"]
-    changed = {
+    changed: dict[str, Any] = {
         key: tuple(fields[key]) for key in ("auto_approve_flags", "output_format_flags", "refuse_subcommands")
     }
     changed["opencode_config"] = OpenCodeProviderConfig(**backend) if backend else None

@@ -26,8 +26,9 @@ class WrapperConfig:
 
 def claude_wrapper(config: WrapperConfig) -> str:
     """Return Claude's function for *config*."""
-    from terok_executor.provider.providers import get_provider
     from terok_native import _lib
+
+    from terok_executor.provider.providers import get_provider
 
     return _lib.agents_wrapper_function(asdict(get_provider("claude")), config.has_agents, config.has_instructions)
 

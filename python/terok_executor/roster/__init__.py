@@ -10,7 +10,7 @@ _HOMES = {
     "load_roster": "loader",
 }
 
-__all__ = list(_HOMES)  # noqa: PLE0605
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

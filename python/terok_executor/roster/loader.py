@@ -12,7 +12,8 @@ from terok_executor.provider.providers import AgentProvider, provider_from, reso
 from terok_executor.roster.types import HelpSpec, InstallSpec, MountDef, SidecarSpec, VaultRoute
 
 if TYPE_CHECKING:
-    from terok_sandbox import DoctorCheck, SandboxConfig
+    from terok_sandbox.config import SandboxConfig
+    from terok_sandbox.doctor import DoctorCheck
 
 #: Version of the roster file format that this program writes and understands.
 ROSTER_VERSION = 1
@@ -28,15 +29,21 @@ def _user_agents_dir() -> Path:
 class AgentRoster:
     """All entries by aspect; every table is in sorted name order, and properties give copies."""
 
+    # Who works, and how they authenticate.
     _providers: dict[str, AgentProvider] = field(default_factory=dict)
     _auth_providers: dict[str, AuthProvider] = field(default_factory=dict)
+    # Where their requests go.
     _vault_routes: dict[str, VaultRoute] = field(default_factory=dict)
     _sidecar_specs: dict[str, SidecarSpec] = field(default_factory=dict)
+    # What the image needs.
     _installs: dict[str, InstallSpec] = field(default_factory=dict)
     _helps: dict[str, HelpSpec] = field(default_factory=dict)
+    # What the host lends.
     _mounts: tuple[MountDef, ...] = ()
+    # Names, sorted.
     _agent_names: tuple[str, ...] = ()
     _all_names: tuple[str, ...] = ()
+    # Entries with a web page of their own.
     _web_ingress: frozenset[str] = frozenset()
 
     # -- views -------------------------------------------------------------------------------------------------------
@@ -127,18 +134,18 @@ class AgentRoster:
         tokens = _lib.agents_selection_parse(raw)
         return "all" if tokens is None else tuple(tokens)
 
-    def resolve_selection(self, sel: str | tuple[str, ...]) -> tuple[str, ...]:
+    def resolve_selection(self, selection: str | tuple[str, ...]) -> tuple[str, ...]:
         """Return the sorted names a selection stands for, dependencies included.
 
         Raises:
             TypeError: a text other than ``"all"``.
             ValueError: unknown names, or a dependency that cannot be installed.
         """
-        if isinstance(sel, str) and sel != "all":
-            raise TypeError(f"a selection is 'all' or a tuple of names, not the text {sel!r}")
+        if isinstance(selection, str) and selection != "all":
+            raise TypeError(f"a selection is 'all' or a tuple of names, not the text {selection!r}")
         from terok_native import _lib
 
-        tokens = None if isinstance(sel, str) else [str(token) for token in sel]
+        tokens = None if isinstance(selection, str) else [str(token) for token in selection]
         return tuple(_lib.agents_selection_resolve(tokens, _plain(self._installs)))
 
     def validate_selection(self, raw: str) -> None:
@@ -157,7 +164,8 @@ class AgentRoster:
         try:
             answer = input("Which ones? (names with commas, -name to leave one out, empty for all): ")
         except EOFError:
-            raise SystemExit("no selection was given\nhint: pass it as an argument, for example `claude,codex`") from None
+            text = "no selection was given\nhint: pass it as an argument, for example `claude,codex`"
+            raise SystemExit(text) from None
         return answer.strip() or "all"
 
     # -- derived -----------------------------------------------------------------------------------------------------
@@ -170,8 +178,9 @@ class AgentRoster:
 
     def ensure_vault_routes(self, cfg: SandboxConfig | None = None) -> Path:
         """Write the route table to ``cfg.routes_path`` (0600, whole or not at all) and return the path."""
-        from terok_executor.integrations import sandbox as catalogue
         from terok_native import _lib
+
+        from terok_executor.integrations import sandbox as catalogue
 
         path = Path((cfg or catalogue.SandboxConfig()).routes_path)
         _lib.agents_write_private(path, self.generate_routes_json() + "\n")

@@ -16,6 +16,9 @@ __all__ = ["ROSTER_VERSION", "RawAgentYaml", "VaultRouteEntry"]
 ROSTER_VERSION = 1
 
 
+AuthMode = Literal["oauth", "api_key"]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -74,8 +77,10 @@ class OpenCode(_Section):
 
     display_name: str
     base_url: str
+    # Models in the order they are tried.
     preferred_model: str
     fallback_model: str
+    # Prefix of ``_API_KEY``, and a directory below the home directory.
     env_var_prefix: str
     config_dir: str
     auth_key_url: str
@@ -103,7 +108,7 @@ class Auth(_Section):
     banner_hint: str = ""
     api_key_hint: str = ""
     extra_run_args: list[str] = Field(default_factory=list)
-    modes: list[Literal["oauth", "api_key"]] = Field(default_factory=lambda: ["api_key"])
+    modes: list[AuthMode] = Field(default=["api_key"])
     post_capture_state: Annotated[
         dict[str, dict[str, Any]], BeforeValidator(lambda value: {} if value is None else value)
     ] = Field(default_factory=dict)
@@ -122,14 +127,19 @@ class VaultRouteEntry(_Section):
 
     route_prefix: str
     upstream: str
+    # Other upstreams for paths that begin so.
     path_upstreams: dict[str, str] = Field(default_factory=dict)
     oauth_extra_headers: dict[str, str] = Field(default_factory=dict)
+    # ``dynamic`` lets the broker choose by credential type.
     auth_header: str = "Authorization"
     auth_prefix: str = "Bearer "
+    # What is stored, and in which file of the shared directory a login would leave it.
     credential_type: Literal["api_key", "oauth", "oauth_token", "pat"] = "api_key"
     credential_file: str = ""
+    # Variables that get the phantom token, for keys and for logins.
     phantom_env: dict[str, bool] = Field(default_factory=dict)
     oauth_phantom_env: dict[str, bool] = Field(default_factory=dict)
+    # Variables that get the broker's addresses.
     base_url_env: str = ""
     socket_env: str = ""
     shared_config_patch: dict[str, Any] | None = None

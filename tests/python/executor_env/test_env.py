@@ -1,0 +1,160 @@
+"""Assembly of environment and volumes, with a real vault and without one."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from terok_executor import storage
+from terok_executor.container.cache import seed_workspace_from_clone_cache
+from terok_executor.container.env import ContainerEnvSpec, assemble_container_env
+from terok_executor.credentials import auth, vault_config
+from terok_executor.credentials.leaks import remove_leaked_credentials
+from terok_executor.credentials.vault_commands import scan_leaked_credentials
+from terok_executor.roster import load_roster, loader
+from terok_sandbox import PerContainerResources, SandboxConfig, VolumeSpec
+
+SOCKET = "/run/terok/vault.sock"
+
+
+@pytest.fixture(autouse=True)
+def private_host(tmp_path, monkeypatch):
+    """Every directory of the product below *tmp_path*, no user roster, no locked-up passphrase."""
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"):
+        (tmp_path / name).mkdir(mode=0o700)
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("TEROK_ROOT", str(tmp_path / "state"))
+    monkeypatch.setenv("TEROK_SANDBOX_LIVE_DIR", str(tmp_path / "live"))
+    monkeypatch.setenv("TZ", "Europe/Prague")
+    config = tmp_path / "config.yml"
+    config.write_text("credentials:\n  passphrase: test-passphrase\n")
+    monkeypatch.setenv("TEROK_CONFIG_FILE", str(config))
+    monkeypatch.setattr(loader, "_user_agents_dir", lambda: tmp_path / "none")
+    from terok_util import paths
+
+    paths._config_section_cache.clear()
+    yield
+    monkeypatch.undo()
+    paths._config_section_cache.clear()
+
+
+def spec(tmp_path: Path, **fields) -> ContainerEnvSpec:
+    base = ContainerEnvSpec("t1", "claude", tmp_path / "w", envs_dir=tmp_path / "m", task_dir=tmp_path)
+    return dataclasses.replace(base, **fields)
+
+
+def test_tokens_are_minted_for_what_is_stored(tmp_path, capsys):
+    auth.store_api_key("claude", "sk-ant-real")
+    auth.store_api_key("codex", "sk-real")
+    assert "sk-" not in capsys.readouterr().out
+    extra = VolumeSpec(tmp_path, "/extra")
+    result = assemble_container_env(spec(tmp_path, extra_volumes=(extra,)), load_roster())
+    token = result.env["ANTHROPIC_API_KEY"]
+    assert re.fullmatch(r"terok-p-[0-9a-f]{32}", token) and token != result.env["OPENAI_API_KEY"]
+    assert result.env["ANTHROPIC_UNIX_SOCKET"] == SOCKET and result.env["TZ"] == "Europe/Prague"
+    assert "MISTRAL_API_KEY" not in result.env and "real" not in str(result)
+    assert result.volumes[0] == VolumeSpec(tmp_path / "w", "/workspace", "private") and result.volumes[-1] is extra
+    db = SandboxConfig().open_credential_db()
+    try:
+        row = db.lookup_token(token)
+        assert row == {"scope": "standalone", "subject": "t1", "credential_set": "default", "provider": "claude"}
+    finally:
+        db.close()
+    assert "/v1" in (tmp_path / "m" / "_codex-config" / "config.toml").read_text()
+
+
+def test_callers_that_manage_the_vault_get_no_token(tmp_path):
+    auth.store_api_key("claude", "sk-ant-real")
+    env = assemble_container_env(spec(tmp_path), load_roster(), caller_manages_vault=True).env
+    assert not {"ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "TEROK_VAULT_LOOPBACK_PORT"} & set(env)
+
+
+def test_tcp_addresses_are_those_of_the_container(tmp_path):
+    auth.store_api_key("claude", "sk-ant-real")
+    auth.store_api_key("glab", "glpat-real")
+    own = PerContainerResources(tmp_path, 18731, 18732, 18733)
+    env = assemble_container_env(spec(tmp_path), load_roster(), per_container=own).env
+    assert env["ANTHROPIC_UNIX_SOCKET"] == "/tmp/terok-vault.sock"
+    assert (env["TEROK_TOKEN_BROKER_PORT"], env["GITLAB_API_HOST"]) == ("18731", "host.containers.internal:18731")
+
+
+def test_a_vault_that_does_not_open(tmp_path, monkeypatch, capsys):
+    def locked(_self, *_args, **_kwargs):
+        raise RuntimeError("locked\nsecond line")
+
+    monkeypatch.setattr(SandboxConfig, "open_credential_db", locked)
+    env = assemble_container_env(spec(tmp_path), load_roster()).env
+    assert "ANTHROPIC_API_KEY" not in env and env["TASK_ID"] == "t1"
+    assert "RuntimeError: locked" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="RuntimeError: locked"):
+        assemble_container_env(spec(tmp_path, vault_required=True), load_roster())
+
+
+def test_known_images_get_only_their_mounts(tmp_path):
+    volumes = assemble_container_env(spec(tmp_path, installed=frozenset({"claude"})), load_roster()).volumes
+    assert [v.container_path for v in volumes] == ["/workspace", "/home/dev/.claude", "/home/dev/.claude/.credentials.json"]
+    assert [v.read_only for v in volumes] == [False, False, True]
+
+
+def test_bad_arguments_and_planted_links(tmp_path):
+    for fields, text in [
+        ({"shared_dir": tmp_path / "s", "shared_mount": "x"}, "absolute path"),
+        ({"shared_dir": Path(__file__)}, "exists as a file"),
+    ]:
+        with pytest.raises(SystemExit, match=text):
+            assemble_container_env(spec(tmp_path, **fields), load_roster())
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "_claude-config").symlink_to(tmp_path)
+    with pytest.raises(SystemExit, match="_claude-config"):
+        assemble_container_env(spec(tmp_path), load_roster())
+
+
+def test_an_unreadable_settings_file_stops_the_launch(tmp_path):
+    (tmp_path / "m" / "_codex-config").mkdir(parents=True)
+    (tmp_path / "m" / "_codex-config" / "config.toml").write_text("a = [")
+    with pytest.raises(vault_config.ConfigPatchError, match="Failed to apply"):
+        assemble_container_env(spec(tmp_path), load_roster())
+    assert issubclass(vault_config.ConfigPatchError, RuntimeError)
+
+
+def test_patches_on_their_own(tmp_path, capsys):
+    vault_config.write_vault_config("claude")
+    assert capsys.readouterr().out == ""
+    vault_config.write_vault_config("gh")
+    target = tmp_path / "live" / "mounts" / "_gh-config" / "config.yml"
+    assert str(target) in capsys.readouterr().out and SOCKET in target.read_text()
+    vault_config.apply_shared_config_patches(
+        load_roster(), tmp_path / "live" / "mounts", providers=(), disabled_providers={"gh"}
+    )
+    assert target.read_text() == ""
+
+
+def test_leaks(tmp_path):
+    (tmp_path / "_vibe-config").mkdir()
+    leak = tmp_path / "_vibe-config" / ".env"
+    leak.write_text("KEY=1")
+    assert scan_leaked_credentials(tmp_path) == [("vibe", leak)]
+    assert remove_leaked_credentials(tmp_path) == [("vibe", leak)] and not leak.exists()
+    assert scan_leaked_credentials(tmp_path / "none") == []
+
+
+def test_storage(tmp_path):
+    (tmp_path / "tasks" / "t1" / "workspace-dangerous").mkdir(parents=True)
+    (tmp_path / "tasks" / "t1" / "workspace-dangerous" / "f").write_bytes(bytes(150))
+    assert storage.TaskStorageInfo.measure_all(tmp_path / "tasks") == [storage.TaskStorageInfo("t1", 150, 0)]
+    assert storage.TaskStorageInfo.measure_all(tmp_path / "none") == []
+    (tmp_path / "m" / "_mystery-tool").mkdir(parents=True)
+    (tmp_path / "m" / "_claude-config").mkdir()
+    found = storage.SharedMountStorageInfo.measure_all(tmp_path / "m")
+    assert [(info.name, info.label) for info in found] == [
+        ("_claude-config", "Claude config"),
+        ("_mystery-tool", "Mystery tool"),
+    ]
+
+
+def test_seeding_refuses_scopes_that_leave_the_cache(tmp_path):
+    class Config:
+        clone_cache_base_path = tmp_path
+
+    assert not seed_workspace_from_clone_cache(tmp_path / "w", "../x", cfg=Config())
+    assert not seed_workspace_from_clone_cache(tmp_path / "w", "x", cfg=Config())
