@@ -196,4 +196,18 @@ mod tests {
             assert!(Reach::PublicOnly.allows(text.parse().unwrap()), "{text}");
         }
     }
+
+    #[tokio::test]
+    async fn a_redirect_from_outside_cannot_lead_inside() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for host in ["127.0.0.1", "localhost"] {
+            let origin = Origin { tls: false, host: host.into(), port };
+            assert!(dial(&origin, &Tls::default(), Reach::PublicOnly).await.is_err());
+        }
+        let origin = Origin { tls: false, host: "localhost".into(), port };
+        assert!(dial(&origin, &Tls::default(), Reach::Anywhere).await.is_ok());
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_ok() && listener.accept().is_err(), "one connection was made");
+    }
 }

@@ -1,0 +1,1 @@
+"""What serves the vault's credentials to containers."""

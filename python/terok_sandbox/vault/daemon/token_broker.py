@@ -1,0 +1,133 @@
+"""The HTTP credential broker: phantom tokens in, real credentials out, toward the provider alone.
+
+The broker is native and runs on a thread of its own; the classes here say what it serves and start and stop it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PHANTOM_CREDENTIALS_MARKER = "terok-proxy-phantom-token:vault-handles-real-auth"
+"""What a shared Claude login holds in place of its token."""
+
+CODEX_SHARED_OAUTH_MARKER = "terok-proxy-codex-oauth-marker:vault-handles-real-auth"
+"""What a shared Codex login holds in place of its tokens."""
+
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixBind:
+    """Serve the Unix socket *socket_path*; it is made with mode 0600."""
+
+    socket_path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class TcpBind:
+    """Serve *port* of *host*, which must be the IPv4 loopback address; connections of other users are turned away."""
+
+    host: str
+    port: int
+
+
+async def _in_thread(work: Callable[[], None]) -> None:
+    # Imported late: the markers above are wanted by programs that never run an event loop.
+    import asyncio
+
+    await asyncio.get_running_loop().run_in_executor(None, work)
+
+
+class VaultProxy:
+    """The credential broker of one container.
+
+    *db_path* is the vault, *scope_id* a label for people, *routes_path* the route table (default: the configured one).
+    With *audit_path*, a JSON line per request is appended there. *runtime_dir* is where the session passphrase is looked
+    for (default: the configured one).
+    """
+
+    def __init__(
+        self,
+        *,
+        db_path: Path,
+        scope_id: str,
+        bind: UnixBind | TcpBind,
+        routes_path: Path | None = None,
+        audit_path: Path | None = None,
+        runtime_dir: Path | None = None,
+    ) -> None:
+        self._db_path = Path(db_path)
+        self._scope_id = scope_id
+        self._bind = bind
+        self._routes_path = routes_path
+        self._audit_path = audit_path
+        self._runtime_dir = runtime_dir
+        self._db: Any = None
+        self._server: Any = None
+
+    @property
+    def bind(self) -> UnixBind | TcpBind:
+        """Where the broker listens."""
+        return self._bind
+
+    @property
+    def scope_id(self) -> str:
+        """The label it was made with."""
+        return self._scope_id
+
+    async def start(self) -> None:
+        """Open the vault, read the routes, bind and serve; starting a running broker does nothing.
+
+        Raises:
+            NoPassphraseError: no tier has a passphrase.
+            WrongPassphraseError: the passphrase does not fit, or a configured tier failed.
+            FileNotFoundError: there is no route table.
+            ValueError: the route table is not valid (the text names the route), or the host is not the loopback.
+            RuntimeError: the socket's name is taken by a file, or by another broker.
+            OSError: binding failed.
+        """
+        await _in_thread(self._start)
+
+    async def stop(self) -> None:
+        """Stop serving and close the vault; requests under way get a second. May be called at any time, also twice."""
+        await _in_thread(self._stop)
+
+    def _start(self) -> None:
+        import logging
+
+        from terok_native import _lib
+
+        from terok_sandbox.config import SandboxConfig
+
+        if self._server is not None:
+            return
+        bind = self._bind
+        if isinstance(bind, TcpBind) and bind.host != _LOOPBACK:
+            raise ValueError(f"cannot serve on `{bind.host}`: only {_LOOPBACK} is allowed")
+        cfg = SandboxConfig() if self._runtime_dir is None else SandboxConfig(runtime_dir=self._runtime_dir)
+        db, source = cfg.open_credential_db_with_source(self._db_path)
+        try:
+            logging.getLogger(__name__).info("the vault passphrase comes from the %s tier", source)
+            self._server = _lib.broker_serve(
+                db._store,
+                self._routes_path or cfg.routes_path,
+                self._audit_path,
+                bind.socket_path if isinstance(bind, UnixBind) else None,
+                bind.port if isinstance(bind, TcpBind) else 0,
+            )
+        except BaseException:
+            db.close()
+            raise
+        self._db = db
+
+    def _stop(self) -> None:
+        server, db, self._server, self._db = self._server, self._db, None, None
+        if server is not None:
+            server.stop()
+        if db is not None:
+            db.close()

@@ -1,0 +1,195 @@
+"""The broker as Python starts and stops it, against a real vault and a real upstream on the loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import socket
+import stat
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from terok_sandbox.vault.daemon import token_broker
+from terok_sandbox.vault.daemon.token_broker import TcpBind, UnixBind, VaultProxy
+from terok_sandbox.vault.store.db import CredentialDB
+from terok_sandbox.vault.store.encryption import NoPassphraseError, WrongPassphraseError
+
+
+class Upstream(BaseHTTPRequestHandler):
+    """Answers with the headers it got."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = json.dumps(dict(self.headers.items())).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def upstream():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def place(tmp_path: Path, upstream: str, monkeypatch: pytest.MonkeyPatch):
+    """A vault with one key and one token, routes, and a session passphrase; nothing of the user's own is read."""
+    for variable in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.setenv(variable, str(tmp_path / "home"))
+    for variable in ("TEROK_ROOT", "TEROK_VAULT_DIR", "TEROK_CREDENTIALS_DIR", "TEROK_SANDBOX_RUNTIME_DIR"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("TEROK_CONFIG_DIR", str(tmp_path / "config"))
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    (runtime / "vault.passphrase").write_text("pw\n")
+    db = CredentialDB(tmp_path / "vault" / "credentials.db", passphrase="pw")
+    db.store_credential("default", "claude", {"type": "api_key", "key": "real-key"})
+    token = db.create_token("proj", "task", "default", "claude")
+    db.close()
+    routes = tmp_path / "routes.json"
+    routes.write_text(json.dumps({"claude": {"upstream": upstream, "auth_header": "dynamic", "auth_prefix": ""}}))
+    return {
+        "db_path": tmp_path / "vault" / "credentials.db",
+        "scope_id": "proj",
+        "routes_path": routes,
+        "audit_path": tmp_path / "audit.jsonl",
+        "runtime_dir": runtime,
+    }, token
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost")
+        self._path = str(path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self._path)
+
+
+def ask(connection: http.client.HTTPConnection, token: str) -> tuple[int, bytes]:
+    connection.request("GET", "/v1/models?q=1", headers={"Authorization": f"Bearer {token}"})
+    reply = connection.getresponse()
+    return reply.status, reply.read()
+
+
+def test_serves_a_unix_socket_and_takes_it_away(place, tmp_path):
+    settings, token = place
+    path = tmp_path / "run" / "vault.sock"
+    proxy = VaultProxy(bind=UnixBind(path), **settings)
+    assert proxy.bind == UnixBind(path) and proxy.scope_id == "proj"
+
+    async def main() -> None:
+        await proxy.stop()
+        await proxy.start()
+        await proxy.start()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        status, body = await asyncio.to_thread(ask, UnixConnection(path), token)
+        headers = {name.lower(): value for name, value in json.loads(body).items()}
+        assert status == 200 and headers["x-api-key"] == "real-key" and "authorization" not in headers
+        assert (await asyncio.to_thread(ask, UnixConnection(path), "nobody")) == (401, b"Invalid token")
+        await proxy.stop()
+        await proxy.stop()
+
+    asyncio.run(main())
+    assert not path.exists()
+    lines = [json.loads(line) for line in settings["audit_path"].read_text().splitlines()]
+    assert [(line["path"], line["outcome"]) for line in lines] == [
+        ("/v1/models", "ok"),
+        ("/v1/models", "invalid_token"),
+    ]
+    asyncio.run(proxy.start())
+    assert path.exists()
+    asyncio.run(proxy.stop())
+
+
+def test_serves_the_loopback(place):
+    settings, token = place
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    proxy = VaultProxy(bind=TcpBind("127.0.0.1", port), **settings)
+    asyncio.run(proxy.start())
+    try:
+        assert ask(http.client.HTTPConnection("127.0.0.1", port), token)[0] == 200
+        second = VaultProxy(bind=TcpBind("127.0.0.1", port), **settings)
+        with pytest.raises(OSError, match=str(port)):
+            asyncio.run(second.start())
+    finally:
+        asyncio.run(proxy.stop())
+
+
+def test_what_keeps_it_from_starting(place, tmp_path):
+    settings, _token = place
+    path = tmp_path / "vault.sock"
+
+    def start(bind=UnixBind(path), **changes: object) -> None:
+        asyncio.run(VaultProxy(bind=bind, **{**settings, **changes}).start())
+
+    with pytest.raises(ValueError, match="0.0.0.0"):
+        start(TcpBind("0.0.0.0", 1))
+    with pytest.raises(FileNotFoundError):
+        start(routes_path=tmp_path / "missing.json")
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"claude": {"upstream": "ftp://x"}}')
+    with pytest.raises(ValueError, match="claude"):
+        start(routes_path=broken)
+    path.write_text("keep")
+    with pytest.raises(RuntimeError, match="not a socket"):
+        start()
+    assert path.read_text() == "keep"
+    path.unlink()
+    (settings["runtime_dir"] / "vault.passphrase").write_text("other\n")
+    with pytest.raises(WrongPassphraseError):
+        start()
+    (settings["runtime_dir"] / "vault.passphrase").unlink()
+    with pytest.raises(NoPassphraseError):
+        start()
+    assert not path.exists()
+
+
+def test_a_served_socket_is_not_taken_over(place, tmp_path):
+    settings, token = place
+    path = tmp_path / "vault.sock"
+    first = VaultProxy(bind=UnixBind(path), **settings)
+    asyncio.run(first.start())
+    try:
+        with pytest.raises(RuntimeError, match="another process"):
+            asyncio.run(VaultProxy(bind=UnixBind(path), **settings).start())
+        assert ask(UnixConnection(path), token)[0] == 200
+    finally:
+        asyncio.run(first.stop())
+
+
+@pytest.mark.parametrize(
+    ("marker", "provider"),
+    [
+        (token_broker.PHANTOM_CREDENTIALS_MARKER, "claude"),
+        (token_broker.CODEX_SHARED_OAUTH_MARKER, "codex"),
+    ],
+)
+def test_markers_stand_for_the_shared_logins(place, tmp_path, upstream, marker, provider):
+    settings, _token = place
+    settings["routes_path"].write_text(json.dumps({provider: {"upstream": upstream}}))
+    with CredentialDB(settings["db_path"], passphrase="pw") as db:
+        db.store_credential("default", provider, {"type": "oauth", "access_token": "real", "refresh_token": "r"})
+    proxy = VaultProxy(bind=UnixBind(tmp_path / "vault.sock"), **settings)
+    asyncio.run(proxy.start())
+    try:
+        status, body = ask(UnixConnection(tmp_path / "vault.sock"), marker)
+    finally:
+        asyncio.run(proxy.stop())
+    assert status == 200 and json.loads(body)["authorization"] == "Bearer real"
