@@ -44,9 +44,7 @@ fn is_supervisor_of(arguments: &[String], container: &str) -> bool {
 /// # Errors
 /// `ESRCH` when it is gone, `ENOSYS` on kernels without the call.
 pub fn handle(pid: i32) -> io::Result<OwnedFd> {
-    let pid = positive(pid)
-        .and_then(Pid::from_raw)
-        .ok_or(rustix::io::Errno::SRCH)?;
+    let pid = positive(pid).and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
@@ -62,10 +60,7 @@ pub fn wait_for_end(handle: &OwnedFd, limit: Duration) -> io::Result<bool> {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: left.subsec_nanos().into(),
         };
-        let mut fds = [rustix::event::PollFd::new(
-            handle,
-            rustix::event::PollFlags::IN,
-        )];
+        let mut fds = [rustix::event::PollFd::new(handle, rustix::event::PollFlags::IN)];
         match rustix::event::poll(&mut fds, Some(&timeout)) {
             Ok(0) => return Ok(false),
             Ok(_) => return Ok(true),
@@ -136,10 +131,7 @@ mod tests {
 
     fn sleeper(arguments: [&str; 2]) -> std::process::Child {
         let mut command = Command::new("/bin/sh");
-        command
-            .args(["-c", "sleep 30; :", arguments[0], arguments[1]])
-            .stdin(Stdio::null())
-            .process_group(0);
+        command.args(["-c", "sleep 30; :", arguments[0], arguments[1]]).stdin(Stdio::null()).process_group(0);
         command.spawn().unwrap()
     }
 

@@ -36,11 +36,7 @@ fn supervisor_install_hooks(
 
 #[pyfunction]
 #[pyo3(signature = (state_root=None, hooks_dir=None))]
-fn supervisor_uninstall_hooks(
-    py: Python<'_>,
-    state_root: Option<PathBuf>,
-    hooks_dir: Option<PathBuf>,
-) -> PyResult<()> {
+fn supervisor_uninstall_hooks(py: Python<'_>, state_root: Option<PathBuf>, hooks_dir: Option<PathBuf>) -> PyResult<()> {
     let layout = layout(state_root, hooks_dir).map_err(errors::to_py)?;
     py.detach(|| hook::uninstall(&layout)).map_err(errors::to_py)
 }
@@ -54,10 +50,7 @@ fn supervisor_check_hooks(py: Python<'_>, state_root: Option<PathBuf>) -> PyResu
 
 #[pyfunction]
 #[pyo3(signature = (state_root=None))]
-fn supervisor_kill_all(
-    py: Python<'_>,
-    state_root: Option<PathBuf>,
-) -> PyResult<Vec<(String, Option<String>)>> {
+fn supervisor_kill_all(py: Python<'_>, state_root: Option<PathBuf>) -> PyResult<Vec<(String, Option<String>)>> {
     let root = root(state_root).map_err(errors::to_py)?;
     Ok(py.detach(|| hook::kill_all_supervisors(&root)))
 }

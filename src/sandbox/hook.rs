@@ -101,10 +101,7 @@ pub struct Layout {
 impl Layout {
     /// The usual place below a state root.
     pub fn below(state_root: &Path) -> Self {
-        Self {
-            state_root: state_root.to_owned(),
-            hooks_dir: state_root.join("hooks"),
-        }
+        Self { state_root: state_root.to_owned(), hooks_dir: state_root.join("hooks") }
     }
 
     /// The installed program.

@@ -238,8 +238,7 @@ fn drop_ins(conf: &Path) -> Vec<PathBuf> {
 
 fn same_dir(entry: &str, dir: &Path) -> bool {
     let entry = Path::new(entry);
-    entry == dir
-        || matches!((std::fs::canonicalize(entry), std::fs::canonicalize(dir)), (Ok(a), Ok(b)) if a == b)
+    entry == dir || matches!((std::fs::canonicalize(entry), std::fs::canonicalize(dir)), (Ok(a), Ok(b)) if a == b)
 }
 
 fn load(path: &Path) -> Result<Option<DocumentMut>, ConfFault> {

@@ -66,7 +66,8 @@ fn the_last_file_with_a_list_decides() {
         let result = conf(&[&ours], &[(name, file)]).require(hooks);
         assert_eq!(result.is_ok(), good, "{name} {}", file.display());
     }
-    let taken_over = Conf { target: dir.path().join("new"), read: vec![theirs.clone(), dir.path().join("new")], named: vec![] };
+    let taken_over =
+        Conf { target: dir.path().join("new"), read: vec![theirs.clone(), dir.path().join("new")], named: vec![] };
     taken_over.list(hooks).unwrap();
     let text = std::fs::read_to_string(dir.path().join("new")).unwrap();
     assert!(text.contains("[\"/x\", \"/s/hooks\"]"), "{text}");

@@ -53,10 +53,7 @@ pub fn discard(state_root: &Path, runtime_dir: &Path, container_name: &str) -> V
     let folder = runtime_dir.join("run").join(container_name);
     let tried = [(std::fs::remove_file(&sidecar), sidecar), (std::fs::remove_dir_all(&folder), folder)];
     let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-    tried
-        .into_iter()
-        .filter_map(|(result, path)| result.err().filter(|e| !gone(e)).map(|e| (path, e)))
-        .collect()
+    tried.into_iter().filter_map(|(result, path)| result.err().filter(|e| !gone(e)).map(|e| (path, e))).collect()
 }
 
 /// Removes sidecars, runtime directories and pid files older than an hour whose container is no more; what was removed.
@@ -66,12 +63,7 @@ pub fn sweep(state_root: &Path, runtime_dir: &Path, exists: &dyn Fn(&str) -> boo
     sweep_older(state_root, runtime_dir, exists, STRAY_AGE)
 }
 
-fn sweep_older(
-    state_root: &Path,
-    runtime_dir: &Path,
-    exists: &dyn Fn(&str) -> bool,
-    age: Duration,
-) -> Vec<PathBuf> {
+fn sweep_older(state_root: &Path, runtime_dir: &Path, exists: &dyn Fn(&str) -> bool, age: Duration) -> Vec<PathBuf> {
     let stray = |path: &Path, name: &str| is_older(path, age) && !exists(name);
     let mut removed = Vec::new();
     for path in entries(&state_root.join(wire::sidecar::DIRECTORY)) {

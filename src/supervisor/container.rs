@@ -33,10 +33,7 @@ impl Init {
     /// Reads the `pid:start` form.
     pub fn parse(text: &str) -> Option<Self> {
         let (pid, start) = text.split_once(':')?;
-        Some(Self {
-            pid: pid.parse().ok().filter(|p| *p > 0)?,
-            start: start.parse().ok()?,
-        })
+        Some(Self { pid: pid.parse().ok().filter(|p| *p > 0)?, start: start.parse().ok()? })
     }
 
     /// Asks podman, for a supervisor that a person starts.
@@ -44,10 +41,7 @@ impl Init {
     /// # Errors
     /// [`SupervisorError::Container`].
     pub fn ask_podman(container: &str) -> Result<Self, SupervisorError> {
-        let failed = |why: String| SupervisorError::Container {
-            container: container.to_owned(),
-            why,
-        };
+        let failed = |why: String| SupervisorError::Container { container: container.to_owned(), why };
         let argv = ["podman", "inspect", "--type", "container", "--format", "{{.State.Pid}}", "--", container];
         let output = Run::new(argv).limit(PODMAN_LIMIT).output();
         let output = output.map_err(|e| failed(e.to_string()))?;

@@ -34,10 +34,9 @@ impl CredentialService {
     pub fn new(sidecar: &Sidecar) -> Result<Self, SupervisorError> {
         let endpoint = match sidecar.ipc_mode {
             IpcMode::Socket => Endpoint::Unix(paths::socket(sidecar, "vault.sock")?),
-            IpcMode::Tcp => Endpoint::Tcp(sidecar.tcp_port.ok_or(SupervisorError::Port {
-                service: NAME,
-                key: "tcp_port",
-            })?),
+            IpcMode::Tcp => {
+                Endpoint::Tcp(sidecar.tcp_port.ok_or(SupervisorError::Port { service: NAME, key: "tcp_port" })?)
+            }
         };
         Ok(Self {
             endpoint,
@@ -105,10 +104,7 @@ mod tests {
             ipc_mode: IpcMode::Tcp,
             ..Sidecar::default()
         };
-        assert!(matches!(
-            CredentialService::new(&sidecar),
-            Err(SupervisorError::Port { key: "tcp_port", .. })
-        ));
+        assert!(matches!(CredentialService::new(&sidecar), Err(SupervisorError::Port { key: "tcp_port", .. })));
         sidecar.tcp_port = Some(1234);
         let service = CredentialService::new(&sidecar).unwrap();
         assert_eq!(service.endpoint.to_string(), "127.0.0.1:1234");

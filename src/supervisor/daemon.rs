@@ -41,13 +41,7 @@ pub fn run(order: &Order) -> u8 {
     match prepare(order, lock) {
         Ok((pidfile, rest)) => {
             let (sidecar, container, services) = rest;
-            watchdog::run(Duty {
-                sidecar,
-                pidfile,
-                container,
-                teller,
-                services,
-            })
+            watchdog::run(Duty { sidecar, pidfile, container, teller, services })
         }
         Err(error) => {
             teller.failed(&error);
@@ -56,11 +50,7 @@ pub fn run(order: &Order) -> u8 {
     }
 }
 
-type Rest = (
-    wire::sidecar::Sidecar,
-    Watched,
-    Vec<Box<dyn crate::service::Service>>,
-);
+type Rest = (wire::sidecar::Sidecar, Watched, Vec<Box<dyn crate::service::Service>>);
 
 fn prepare(order: &Order, lock: Option<RawFd>) -> Result<(PidFile, Rest), SupervisorError> {
     let file = SidecarFile::locate(&order.sidecar)?;
@@ -88,11 +78,7 @@ fn begin(order: &Order, sidecar: wire::sidecar::Sidecar) -> Result<Rest, Supervi
 }
 
 /// A lock that was taken here is not ours to remove when somebody else holds it.
-fn take_lock(
-    path: &Path,
-    order: &Order,
-    inherited: Option<RawFd>,
-) -> Result<PidFile, SupervisorError> {
+fn take_lock(path: &Path, order: &Order, inherited: Option<RawFd>) -> Result<PidFile, SupervisorError> {
     if let Some(adopted) = inherited.and_then(|fd| PidFile::adopt(path, fd)) {
         return Ok(adopted);
     }

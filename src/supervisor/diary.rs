@@ -38,8 +38,7 @@ pub fn append(path: &Path, level: &str, logger: &str, message: &str) -> io::Resu
 /// # Errors
 /// The operating system's.
 pub fn open(path: &Path) -> io::Result<File> {
-    let flags =
-        OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o600))?.into())
 }
 

@@ -33,15 +33,12 @@ enum Duty {
 
 /// Entry of the multi-call executable: picks the duty from `argv` and runs it to the end.
 pub fn main(argv: Vec<OsString>) -> ExitCode {
-    let arguments: Vec<String> =
-        argv.iter().map(|a| a.to_string_lossy().into_owned()).collect();
+    let arguments: Vec<String> = argv.iter().map(|a| a.to_string_lossy().into_owned()).collect();
     let code = match understand(&arguments) {
         Ok(Duty::Hook(stage)) => hook::run(&stage, &executable()),
         Ok(Duty::Daemon(order)) => daemon::run(&order),
         Ok(Duty::ByHand(order)) => complain(&by_hand(&order)),
-        Ok(Duty::Version) => {
-            write_out(&format!("terok-supervisor {}\n", env!("CARGO_PKG_VERSION")))
-        }
+        Ok(Duty::Version) => write_out(&format!("terok-supervisor {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(Duty::Help) => write_out(USAGE),
         Err(error) => complain(&error),
     };
@@ -66,20 +63,14 @@ fn order(words: &[&str]) -> Result<Order, SupervisorError> {
     let (container, sidecar, init) = match words {
         [container, sidecar] => (container, sidecar, None),
         [container, sidecar, init] => {
-            let init = Init::parse(init).ok_or_else(|| {
-                SupervisorError::Usage(format!("`{init}` is not a process and its start time"))
-            })?;
+            let init = Init::parse(init)
+                .ok_or_else(|| SupervisorError::Usage(format!("`{init}` is not a process and its start time")))?;
             (container, sidecar, Some(init))
         }
         _ => return Err(SupervisorError::Usage("a container id and a sidecar are needed".into())),
     };
-    base::ident::check_segment("container id", container)
-        .map_err(|e| SupervisorError::Usage(e.to_string()))?;
-    Ok(Order {
-        container: (*container).to_owned(),
-        sidecar: (*sidecar).to_owned(),
-        init,
-    })
+    base::ident::check_segment("container id", container).map_err(|e| SupervisorError::Usage(e.to_string()))?;
+    Ok(Order { container: (*container).to_owned(), sidecar: (*sidecar).to_owned(), init })
 }
 
 /// Becomes a daemon whose arguments prove what it is, with the terminal still attached; returns only on failure.

@@ -121,11 +121,7 @@ impl SupervisorError {
     /// Wraps what kept a service from starting, with its hint.
     pub fn service(service: &'static str, source: impl Fault + Send + Sync + 'static) -> Self {
         let hint = source.hint();
-        Self::Service {
-            service,
-            source: Box::new(source),
-            hint,
-        }
+        Self::Service { service, source: Box::new(source), hint }
     }
 
     /// Message, causes and hint on one line, for a log or a pipe.
@@ -164,9 +160,9 @@ impl Fault for SupervisorError {
             Self::Annotation { .. } | Self::Port { .. } => {
                 Some("launch the container again through the launcher".into())
             }
-            Self::SocketPath(_) => Some(
-                "choose a shorter container name, or a shorter TEROK_SANDBOX_RUNTIME_DIR".into(),
-            ),
+            Self::SocketPath(_) => {
+                Some("choose a shorter container name, or a shorter TEROK_SANDBOX_RUNTIME_DIR".into())
+            }
             Self::Died | Self::Slow(_) => Some("the container's log says more".into()),
             _ => None,
         }
@@ -174,10 +170,7 @@ impl Fault for SupervisorError {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_)
-            | Self::Annotation { .. }
-            | Self::ReadSidecar { .. }
-            | Self::Sidecar { .. } => 2,
+            Self::Usage(_) | Self::Annotation { .. } | Self::ReadSidecar { .. } | Self::Sidecar { .. } => 2,
             Self::Reported { code, .. } => *code,
             _ => 3,
         }
@@ -200,10 +193,7 @@ mod tests {
 
     #[test]
     fn one_line_keeps_cause_and_hint() {
-        let error = SupervisorError::Sidecar {
-            path: "/s/a\nb.json".into(),
-            source: SidecarError::Shape,
-        };
+        let error = SupervisorError::Sidecar { path: "/s/a\nb.json".into(), source: SidecarError::Shape };
         let line = error.one_line();
         assert!(!line.contains('\n') && line.contains("not a JSON object"));
         assert!(line.contains("; hint: launch"), "{line}");

@@ -6,10 +6,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 /// Closes the ways by which memory could leak: no tracing by others, no core file; new files are private.
 pub fn process() {
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
     let _ = rustix::process::setrlimit(Resource::Core, none);
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let _ = rustix::thread::set_name(c"terok-superv");

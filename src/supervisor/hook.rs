@@ -67,8 +67,7 @@ fn read_state(input: impl Read) -> Result<State, SupervisorError> {
     let mut text = Vec::new();
     let read = input.take(STATE_LIMIT).read_to_end(&mut text);
     read.map_err(SupervisorError::State)?;
-    let state: State =
-        serde_json::from_slice(&text).map_err(|e| SupervisorError::State(io::Error::other(e)))?;
+    let state: State = serde_json::from_slice(&text).map_err(|e| SupervisorError::State(io::Error::other(e)))?;
     let plain = base::ident::check_segment("container id", &state.id);
     plain.map_err(|e| SupervisorError::State(io::Error::other(e)))?;
     Ok(state)
@@ -87,12 +86,7 @@ fn create_runtime(state: &State, file: &SidecarFile, executable: &Path) -> Resul
     let Some(pidfile) = lock(state, file, init)? else {
         return Ok("already supervised".into());
     };
-    let order = spawn::Order {
-        container: &state.id,
-        file,
-        init,
-        identity: &daemon::identity(executable, &file.root),
-    };
+    let order = spawn::Order { container: &state.id, file, init, identity: &daemon::identity(executable, &file.root) };
     let (pid, served) = spawn::start(&order, &pidfile)?;
     Ok(format!("supervisor {pid} serves {served}"))
 }
@@ -106,10 +100,7 @@ fn lock(state: &State, file: &SidecarFile, init: Init) -> Result<Option<PidFile>
             return Ok(None);
         }
         let ended = base::pid::end_supervisor(pid, &state.id, GRACE);
-        ended.map_err(|source| SupervisorError::PidFile {
-            path: path.clone(),
-            source,
-        })?;
+        ended.map_err(|source| SupervisorError::PidFile { path: path.clone(), source })?;
     }
     let held = || SupervisorError::Held(short(&state.id).to_owned());
     PidFile::lock(&path, GRACE)?.ok_or_else(held).map(Some)
@@ -140,18 +131,32 @@ fn note(root: &Path, text: &str) {
 
 /// One cause, in every place where somebody may look for it.
 fn report(stage: &str, place: Option<(&Path, &str)>, error: &SupervisorError, executable: &Path) -> u8 {
-    let text = error.one_line();
+    let text = plain(&error.one_line());
     diary::say("ERROR", "hook", &text);
     let beside = executable.parent().and_then(Path::parent);
-    if let Some(root) = place.map(|(root, _)| root).or(beside) {
+    let ours = place.filter(|(root, _)| is_ours(root));
+    if let Some(root) = ours.map(|(root, _)| root).or(beside.filter(|root| is_ours(root))) {
+        let _ = paths::private_dir(&root.join("logs"));
         let id = place.map_or("?", |(_, id)| short(id));
         let line = format!("{stage} {id}: {text}");
         let _ = diary::append(&paths::hook_log(root), "ERROR", "hook", &line);
     }
-    if let Some((root, id)) = place {
+    if let Some((root, id)) = ours {
         let _ = diary::append(&paths::container_log(root, id), "ERROR", "hook", &text);
     }
     if stage == "poststop" { 0 } else { error.exit_code() }
+}
+
+/// Podman guesses from the words of a runtime's error what failed, and would take ours for a missing command.
+fn plain(text: &str) -> String {
+    text.replace("No such file or directory", "it does not exist").replace("Permission denied", "access was refused")
+}
+
+/// Nothing is written below a directory that an annotation made up.
+fn is_ours(root: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let owner = base::user::effective_uid();
+    std::fs::metadata(root).is_ok_and(|meta| meta.is_dir() && meta.uid() == owner)
 }
 
 #[cfg(test)]

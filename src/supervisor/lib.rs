@@ -28,4 +28,4 @@ mod worker;
 
 pub use entry::main;
 pub use fault::SupervisorError;
-pub use service::{Endpoint, Serving, Service, Shift};
+pub use service::{Endpoint, Service, Serving, Shift};

@@ -61,10 +61,7 @@ pub fn short(container: &str) -> &str {
 /// # Errors
 /// [`SupervisorError::Directory`], also for a link or a directory of somebody else.
 pub fn private_dir(path: &Path) -> Result<(), SupervisorError> {
-    let failed = |source| SupervisorError::Directory {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| SupervisorError::Directory { path: path.to_owned(), source };
     base::file::create_private_dir(path).map_err(failed)?;
     let flags = rustix::fs::OFlags::DIRECTORY
         | rustix::fs::OFlags::RDONLY

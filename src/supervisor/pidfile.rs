@@ -26,10 +26,7 @@ impl PidFile {
     /// # Errors
     /// [`SupervisorError::PidFile`].
     pub fn try_lock(path: &Path) -> Result<Option<Self>, SupervisorError> {
-        let failed = |source: io::Error| SupervisorError::PidFile {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source: io::Error| SupervisorError::PidFile { path: path.to_owned(), source };
         loop {
             let file = open(path).map_err(failed)?;
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -74,12 +71,9 @@ impl PidFile {
     /// [`SupervisorError::PidFile`].
     pub fn write(&self, pid: u32) -> Result<(), SupervisorError> {
         let text = format!("{pid}\n");
-        let written = rustix::fs::ftruncate(&self.file, 0)
-            .and_then(|()| rustix::io::pwrite(&self.file, text.as_bytes(), 0));
-        written.map(|_| ()).map_err(|error| SupervisorError::PidFile {
-            path: self.path.clone(),
-            source: error.into(),
-        })
+        let written =
+            rustix::fs::ftruncate(&self.file, 0).and_then(|()| rustix::io::pwrite(&self.file, text.as_bytes(), 0));
+        written.map(|_| ()).map_err(|error| SupervisorError::PidFile { path: self.path.clone(), source: error.into() })
     }
 
     /// Removes the file; the lock ends with the last descriptor.

@@ -27,10 +27,7 @@ impl SidecarFile {
     /// # Errors
     /// [`SupervisorError::Annotation`].
     pub fn locate(text: &str) -> Result<Self, SupervisorError> {
-        let refuse = |why| SupervisorError::Annotation {
-            path: text.to_owned(),
-            why,
-        };
+        let refuse = |why| SupervisorError::Annotation { path: text.to_owned(), why };
         let path = Path::new(text);
         if !path.is_absolute() {
             return Err(refuse("it is not an absolute path"));
@@ -42,10 +39,7 @@ impl SidecarFile {
         let directory = directory.filter(|d| d.file_name() == Some(DIRECTORY.as_ref()));
         let root = directory.and_then(Path::parent);
         let root = root.ok_or_else(|| refuse("it is not in a directory named `sidecar`"))?;
-        Ok(Self {
-            path: path.to_owned(),
-            root: root.to_owned(),
-        })
+        Ok(Self { path: path.to_owned(), root: root.to_owned() })
     }
 
     /// Reads and validates the sidecar.
@@ -54,10 +48,7 @@ impl SidecarFile {
     /// [`SupervisorError::ReadSidecar`], [`SupervisorError::Annotation`] for a file that is not plain or not ours alone,
     /// [`SupervisorError::Sidecar`] for its content.
     pub fn read(&self) -> Result<Sidecar, SupervisorError> {
-        let unreadable = |source| SupervisorError::ReadSidecar {
-            path: self.path.clone(),
-            source,
-        };
+        let unreadable = |source| SupervisorError::ReadSidecar { path: self.path.clone(), source };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, &self.path, flags, Mode::empty());
         let fd = fd.map_err(|e| unreadable(e.into()))?;
@@ -69,10 +60,7 @@ impl SidecarFile {
         if text.len() as u64 > SIZE_LIMIT {
             return Err(self.refuse("it is larger than a sidecar can be"));
         }
-        Sidecar::parse(&text).map_err(|source| SupervisorError::Sidecar {
-            path: self.path.clone(),
-            source,
-        })
+        Sidecar::parse(&text).map_err(|source| SupervisorError::Sidecar { path: self.path.clone(), source })
     }
 
     /// In podman's user namespace we are uid 0, and so is the owner of everything the operator wrote.
@@ -90,10 +78,7 @@ impl SidecarFile {
     }
 
     fn refuse(&self, why: &'static str) -> SupervisorError {
-        SupervisorError::Annotation {
-            path: self.path.to_string_lossy().into_owned(),
-            why,
-        }
+        SupervisorError::Annotation { path: self.path.to_string_lossy().into_owned(), why }
     }
 }
 

@@ -38,8 +38,8 @@ pub struct Order<'a> {
 /// # Errors
 /// The one cause; the daemon is dead then and its pid file gone.
 pub fn start(order: &Order<'_>, pidfile: &PidFile) -> Result<(u32, String), SupervisorError> {
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(|e| SupervisorError::Spawn(e.into()))?;
+    let (read, write) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| SupervisorError::Spawn(e.into()))?;
     let read = File::from(read);
     let mut child = launch(order, write.as_raw_fd(), pidfile.as_raw_fd())?;
     drop(write);

@@ -125,11 +125,7 @@ impl broker::Credentials for Opened {
         }))
     }
 
-    fn load_credential(
-        &self,
-        set: &str,
-        provider: &str,
-    ) -> Result<Option<Map<String, Value>>, broker::LookupError> {
+    fn load_credential(&self, set: &str, provider: &str) -> Result<Option<Map<String, Value>>, broker::LookupError> {
         let found = self.0.load_credential(set, provider);
         found.map_err(|e| broker::LookupError(Box::new(e)))
     }

@@ -58,10 +58,7 @@ pub fn run(mut duty: Duty) -> u8 {
 }
 
 /// What is bound goes into `bound` one by one, so that a failure half-way is undone as well.
-fn bind(
-    services: &mut [Box<dyn Service>],
-    bound: &mut Vec<Endpoint>,
-) -> Result<(), SupervisorError> {
+fn bind(services: &mut [Box<dyn Service>], bound: &mut Vec<Endpoint>) -> Result<(), SupervisorError> {
     for service in services {
         bound.extend(service.bind()?);
     }
@@ -176,8 +173,8 @@ fn end_worker(worker: Pid) {
     } else {
         let _ = rustix::process::kill_process(worker, Signal::TERM);
     }
-    let ended = base::pid::handle(worker.as_raw_nonzero().get())
-        .and_then(|handle| base::pid::wait_for_end(&handle, GRACE));
+    let ended =
+        base::pid::handle(worker.as_raw_nonzero().get()).and_then(|handle| base::pid::wait_for_end(&handle, GRACE));
     if !ended.unwrap_or(false) {
         let _ = rustix::process::kill_process(worker, Signal::KILL);
     }
@@ -190,11 +187,7 @@ fn fork_worker(duty: &mut Duty, bound: &[Endpoint]) -> Result<Pid, SupervisorErr
     match unsafe { libc::fork() } {
         -1 => Err(SupervisorError::Spawn(std::io::Error::last_os_error())),
         0 => {
-            let code = if crate::harden::die_with(parent) {
-                worker::run(duty, bound)
-            } else {
-                0
-            };
+            let code = if crate::harden::die_with(parent) { worker::run(duty, bound) } else { 0 };
             // SAFETY: ends the child without the parent's exit handlers.
             unsafe { libc::_exit(code.into()) }
         }
