@@ -4,6 +4,7 @@ Every public name is looked up when it is first used: importing the package read
 loads no other module. A name whose engine this version does not have raises ``ImportError`` saying so.
 """
 
+# Name to module; ``/`` marks one of another package, ``:`` the name it has there.
 _HOMES = {
     # Configuration
     "CONTAINER_RUNTIME_DIR": "config",
@@ -21,7 +22,7 @@ _HOMES = {
     "installed_versions": "setup_stamp",
     "needs_setup": "setup_stamp",
     "read_stamp": "setup_stamp",
-    "sandbox_uninstall": "commands",
+    "sandbox_uninstall": "commands:_handle_sandbox_uninstall",
     "stamp_path": "setup_stamp",
     # One container's services
     "GateServer": "gate.server",
@@ -58,10 +59,10 @@ _HOMES = {
     "GitGate": "gate.mirror",
     "is_ssh_url": "gate.mirror",
     # Vault
-    "CODEX_SHARED_OAUTH_MARKER": "vault.store.markers",
+    "CODEX_SHARED_OAUTH_MARKER": "vault.daemon.token_broker",
     "CredentialDB": "vault.store.db",
     "NoPassphraseError": "vault.store.encryption",
-    "PHANTOM_CREDENTIALS_MARKER": "vault.store.markers",
+    "PHANTOM_CREDENTIALS_MARKER": "vault.daemon.token_broker",
     "RecoveryStatus": "vault.store.recovery",
     "WrongPassphraseError": "vault.store.encryption",
     "systemd_creds_has_tpm2": "vault.store.systemd_creds",
@@ -111,6 +112,7 @@ def __getattr__(name: str) -> object:
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = home[1:] if home.startswith("/") else f"{__name__}.{home}"
+    module, _, attribute = module.partition(":")
     absent = f"`{name}` of {__name__} is not part of this version"
     try:
         found = import_module(module)
@@ -119,9 +121,9 @@ def __getattr__(name: str) -> object:
         if not module.startswith(str(missing.name)):
             raise
         raise ImportError(absent, name=module) from None
-    if not hasattr(found, name):
+    if not hasattr(found, attribute or name):
         raise ImportError(absent, name=module)
-    value = getattr(found, name)
+    value = getattr(found, attribute or name)
     globals()[name] = value
     return value
 

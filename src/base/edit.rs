@@ -33,7 +33,7 @@ pub fn update_section(path: &Path, section: &str, updates: &Map<String, Value>) 
     if before.as_deref() != Some(&after) {
         replace(&target, &after).map_err(fail)?;
     }
-    config::forget();
+    config::forget_files();
     Ok(())
 }
 
@@ -85,6 +85,7 @@ mod tests {
 
     #[test]
     fn new_files_are_private() {
+        let _alone = crate::notice::alone();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new/config.yml");
         update_section(&path, "image", &map(json!({"agents": "all"}))).unwrap();
@@ -95,6 +96,7 @@ mod tests {
 
     #[test]
     fn mode_owner_and_link_of_an_existing_file_stay() {
+        let _alone = crate::notice::alone();
         let dir = tempfile::tempdir().unwrap();
         let (real, link) = (dir.path().join("real.yml"), dir.path().join("link.yml"));
         std::fs::write(&real, "a: 1 # keep\n").unwrap();
@@ -115,6 +117,7 @@ mod tests {
 
     #[test]
     fn a_refused_edit_leaves_the_file_alone() {
+        let _alone = crate::notice::alone();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.yml");
         for text in ["- a\n", "a: [\n"] {
@@ -127,6 +130,7 @@ mod tests {
 
     #[test]
     fn parallel_edits_lose_nothing() {
+        let _alone = crate::notice::alone();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.yml");
         std::thread::scope(|threads| {

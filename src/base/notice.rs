@@ -39,12 +39,20 @@ pub fn forget() {
     *board() = None;
 }
 
+/// Tests that look at this process's notices or cached files take turns.
+#[cfg(test)]
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_remark_is_handed_out_once() {
+        let _alone = alone();
         leave("notice-test \u{1b}[2J");
         leave("notice-test \u{1b}[2J");
         let taken = take();
