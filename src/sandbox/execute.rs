@@ -76,10 +76,10 @@ fn refused(place: &Place, spec: &RunSpec, output: &base::process::Output) -> Lau
         let _ = journal::note(place, &spec.container_name, Note::NameTaken);
     }
     let mut complaint = if text.is_empty() { format!("podman ended with status {}", output.code) } else { text };
-    if cause == Cause::HookRefused {
-        if let Some(words) = supervision::last_words(place, "") {
-            complaint.push_str(&format!("\nsupervisor: {words}"));
-        }
+    if cause == Cause::HookRefused
+        && let Some(words) = supervision::last_words(place, "")
+    {
+        complaint.push_str(&format!("\nsupervisor: {words}"));
     }
     LaunchError::Refused { cause, complaint }
 }

@@ -187,7 +187,7 @@ fn own_place(target: &str, shown: &str) -> Result<(), LaunchError> {
     let inside = |place: &&str| {
         target == **place || target.starts_with(&format!("{place}/")) || place.starts_with(&format!("{target}/"))
     };
-    if target == "/" || OWN_PLACES.iter().any(|place| inside(&place)) {
+    if target == "/" || OWN_PLACES.iter().any(inside) {
         return Err(refused(shown, "covers a place that belongs to the launch"));
     }
     Ok(())
