@@ -44,7 +44,7 @@ $(BIN)/.tools: requirements-dev.txt | packages
 dist/.built: $(SOURCES) $(BIN)/.tools | cargo
 	@echo "==> wheel ($(TEROK_BUILD_PROFILE) build; minutes the first time)"
 	@rm -rf dist
-	@$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 	@touch $@
 
 $(BIN)/.installed: dist/.built

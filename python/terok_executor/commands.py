@@ -404,15 +404,18 @@ def _handle_list() -> None:
 
 def _handle_stop(*, name: str) -> None:
     """Remove one of our containers and what belongs to it."""
+    from terok_sandbox.launch import cleanup
+
     from terok_executor.container import stopping
     from terok_executor.integrations import sandbox as catalogue
 
-    labels = stopping.labels_of(name)
-    if labels is None:
-        print(f"container `{name}` not found")
+    cfg = catalogue.SandboxConfig()
+    ours = stopping.is_ours(name)
+    if ours is None:
+        cleared = " (what it had left behind is cleared)" if cleanup(name, cfg=cfg) else ""
+        print(f"container `{name}` not found{cleared}")
         return
-    owner = stopping.managed(labels)
-    if owner is None:
+    if not ours:
         raise SystemExit(
             f"cannot stop container `{name}`: it was not started by terok-executor\n"
             f"hint: if you mean it, use `podman rm -f {name}`"
@@ -421,7 +424,7 @@ def _handle_stop(*, name: str) -> None:
     (result,) = runtime.force_remove([runtime.container(name)])
     if not result.removed:
         raise SystemExit(f"cannot stop container `{name}`: {result.error}")
-    stopping.clear(catalogue.SandboxConfig(), name, owner)
+    cleanup(name, cfg=cfg)
     print(f"stopped and removed {name}")
 
 
@@ -434,8 +437,9 @@ def _handle_logs(*, name: str, follow: bool = False, tail: int | None = None, ra
 
 def _handle_show_config(*, cfg: SandboxConfig | None = None) -> None:
     """Print the effective sandbox configuration as YAML, secrets hidden."""
-    from terok_executor.integrations import sandbox as catalogue
     from terok_native import _lib
+
+    from terok_executor.integrations import sandbox as catalogue
 
     print(_lib.base_yaml_dump(_shown_config(cfg or catalogue.SandboxConfig())), end="")
 

@@ -235,6 +235,17 @@ impl Podman {
         text.map(|t| parse_states(&t)).unwrap_or_default()
     }
 
+    /// Status by name of all containers that carry `label` (`key=value`), running or not.
+    ///
+    /// # Errors
+    /// Every failure of podman: an empty answer must mean that there are none.
+    pub fn states_with_label(&self, label: &str) -> Result<Vec<(String, String)>, PodmanError> {
+        let filter = format!("label={label}");
+        let args = ["ps", "-a", "--filter", &filter, "--format", "json", "--no-trunc"];
+        let output = self.call("list", label, args).limit(QUERY).success()?;
+        Ok(parse_states(&output.text()))
+    }
+
     /// Bytes in the writable layers of all containers that begin with `prefix` and a dash.
     pub fn rw_sizes_with_prefix(&self, prefix: &str) -> Vec<(String, u64)> {
         let filter = prefix_filter(prefix);

@@ -149,6 +149,13 @@ fn podman_states(py: Python<'_>, prefix: &str) -> Vec<(String, String)> {
     py.detach(|| Podman::new().states_with_prefix(prefix))
 }
 
+/// `{name: state}` of all containers that carry a label (`key=value`); raises when podman cannot tell.
+#[pyfunction]
+fn podman_states_by_label(py: Python<'_>, label: &str) -> PyResult<std::collections::BTreeMap<String, String>> {
+    let states = py.detach(|| Podman::new().states_with_label(label)).map_err(errors::to_py)?;
+    Ok(states.into_iter().collect())
+}
+
 #[pyfunction]
 fn podman_rw_sizes(py: Python<'_>, prefix: &str) -> Vec<(String, u64)> {
     py.detach(|| Podman::new().rw_sizes_with_prefix(prefix))

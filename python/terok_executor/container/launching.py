@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,41 +117,3 @@ def _write_sidecar(
         )
     return path
 
-
-def forget(cfg: SandboxConfig, container: str, scope: str, subject: str) -> list[str]:
-    """Remove what belongs to a container that is gone: tokens, sidecar, runtime directory.
-
-    Goes on after a failure; returns one line per thing that could not be removed.
-    """
-    problems = []
-    try:
-        revoke(cfg, scope, subject)
-    except Exception as error:
-        problems.append(f"tokens of `{subject}`: {error}")
-    for path in (cfg.state_dir / "sidecar" / f"{container}.json", cfg.runtime_dir / "run" / container):
-        try:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            problems.append(f"`{path}`: {error}")
-    for line in problems:
-        print(f"warning: could not remove {line}", file=sys.stderr)
-    return problems
-
-
-def revoke(cfg: SandboxConfig, scope: str, subject: str) -> int:
-    """Revoke every phantom token of one run; 0 when there is no vault yet.
-
-    Raises:
-        NoPassphraseError: the vault is locked.
-        WrongPassphraseError: its passphrase does not fit.
-    """
-    if not cfg.db_path.exists():
-        return 0
-    db = cfg.open_credential_db()
-    try:
-        return db.revoke_tokens(scope, subject)
-    finally:
-        db.close()

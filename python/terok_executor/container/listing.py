@@ -9,7 +9,7 @@ def states() -> dict[str, str]:
     """Return ``{container name: state}`` for containers that carry our label, running or not.
 
     Raises:
-        SystemExit: podman is missing or failed.
+        RuntimeError: podman failed, did not answer in time, or (``FileNotFoundError``) is not installed.
     """
     from terok_native import _lib
 

@@ -15,11 +15,8 @@ Mode = Literal["headless", "interactive", "web", "tool"]
 
 #: Scope of tokens and keys for runs that belong to no project.
 STANDALONE_SCOPE = "standalone"
-#: Labels by which our own containers, and what belongs to them, are found again.
+#: Label by which our own containers are found again.
 LABEL_MANAGED = "ai.terok.managed"
-LABEL_TASK_DIR = "ai.terok.task-dir"
-LABEL_SCOPE = "ai.terok.scope"
-LABEL_TASK = "ai.terok.task"
 MANAGED_BY = "executor"
 
 NAME_PREFIX = "terok-executor-"
@@ -52,16 +49,9 @@ class RunPlan:
         """Subject of the run's tokens: the caller's task, else the run itself."""
         return self.task_id or self.run_id
 
-    def label_args(self, task_dir: Path) -> list[str]:
+    def podman_args(self) -> list[str]:
         """Podman arguments that mark the container as ours and limit its processes."""
-        labels = {
-            LABEL_MANAGED: MANAGED_BY,
-            LABEL_TASK_DIR: str(task_dir),
-            LABEL_SCOPE: self.scope,
-            LABEL_TASK: self.subject,
-        }
-        args = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
-        return [*args, "--pids-limit", str(PIDS_LIMIT)]
+        return ["--label", f"{LABEL_MANAGED}={MANAGED_BY}", "--pids-limit", str(PIDS_LIMIT)]
 
 
 def new_run_id() -> str:

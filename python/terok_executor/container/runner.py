@@ -10,10 +10,13 @@ callers replace them.
 
 from __future__ import annotations
 
-import shutil
+import secrets
+import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,7 +199,7 @@ class AgentRunner:
         if self.sandbox.stream_logs(name, timeout=_READY_TIMEOUT_S, ready_check=_is_ready):
             _fire(hooks, "post_ready")
             login = self.runtime.container(name).login_command(command=("bash", "-l"))
-            print(f"log in with: {_shell(login)}")
+            print(f"log in with: {shlex.join(login)}")
         return name
 
     def run_web(
@@ -234,7 +237,7 @@ class AgentRunner:
         elif not 1 <= port <= 65535:
             raise SystemExit(f"port must be between 1 and 65535, not {port}")
         url = public_url or f"http://127.0.0.1:{port}"
-        token = _web_token()
+        token = secrets.token_urlsafe(32)
         name = self._launch_agent(
             "web", "claude", repo, planning.web_command(url), branch=branch, gate=gate, name=name,
             unrestricted=unrestricted, gpu=gpu, memory=memory, cpus=cpus, hooks=hooks, human_name=human_name,
@@ -277,19 +280,14 @@ class AgentRunner:
         plan = self._plan("tool", repo, name, gate, project_id, task_id)
         image = self._ensure_sidecar_image(sidecar.tool_name)
         credentials = self._tool_credentials(tool, sidecar.env_map)
-        resources = self._allocate(plan)
-        task_dir = _make_task_dir(plan)
-        try:
+        with self._launching(plan) as (resources, task_dir):
             env, volumes = self._tool_environment(plan, task_dir, branch, planning.detect_timezone(timezone))
             self.launch_prepared(
                 env={**env, **credentials}, volumes=volumes, image=image,
                 command=planning.tool_command(sidecar.tool_name, tuple(tool_args), timeout), name=plan.container,
-                task_dir=task_dir, extra_args=plan.label_args(task_dir), project_id=plan.scope,
+                task_dir=task_dir, extra_args=plan.podman_args(), project_id=plan.scope,
                 task_id=plan.subject, dossier_path=dossier_path, per_container=resources,
             )  # fmt: skip
-        except BaseException:
-            self._undo(plan, task_dir)
-            raise
         if follow:
             self._follow(plan.container, timeout, None)
         return plan.container
@@ -428,13 +426,11 @@ class AgentRunner:
     ) -> str:
         planning.check_shared(shared_dir, shared_mount)
         plan = self._plan(mode, repo, name, gate, project_id, task_id)
-        image = self._ensure_images(provider)
-        resources = self._allocate(plan)
-        task_dir = _make_task_dir(plan)
-        try:
+        image, installed = self._image_for(provider)
+        with self._launching(plan) as (resources, task_dir):
             config_dir = self._agent_config(plan, provider, prompt, task_dir, web_token)
             env, volumes = self._agent_environment(
-                plan, provider, task_dir, config_dir, resources, image,
+                plan, provider, task_dir, config_dir, resources, installed=installed,
                 branch=branch, unrestricted=unrestricted, timezone=planning.detect_timezone(timezone),
                 **planning.truthy(human_name=human_name, human_email=human_email, authorship=authorship),
                 **({"shared_dir": Path(shared_dir), "shared_mount": shared_mount} if shared_dir else {}),
@@ -442,28 +438,47 @@ class AgentRunner:
             self.launch_prepared(
                 env=env, volumes=volumes, image=image, command=command, name=plan.container, task_dir=task_dir,
                 gpu=gpu, memory=memory, cpus=cpus, unrestricted=unrestricted, hooks=hooks,
-                extra_args=[*plan.label_args(task_dir), *publish], hostname=plan.container,
+                extra_args=[*plan.podman_args(), *publish], hostname=plan.container,
                 project_id=plan.scope, task_id=plan.subject, dossier_path=dossier_path, per_container=resources,
             )  # fmt: skip
-        except BaseException:
-            self._undo(plan, task_dir)
-            raise
         return plan.container
 
-    def _ensure_images(self, provider: str) -> str:
-        """The tag of an image that holds *provider*, built when there is none."""
+    @contextmanager
+    def _launching(self, plan: RunPlan) -> Iterator[tuple[PerContainerResources, Path]]:
+        """The part of a launch that leaves traces; they are taken back when it fails, also by the next command.
+
+        Yields the container's runtime resources and its private task directory (0700).
+        """
+        from terok_sandbox import launch
+
+        cfg = self.sandbox.config
+        with launch.guarded(plan.container, cfg=cfg):
+            resources = launch.allocate_per_container_resources(cfg, plan.container)
+            task_dir = Path(tempfile.gettempdir()) / f"{planning.NAME_PREFIX}{plan.run_id}-{secrets.token_hex(4)}"
+            launch.note_temp_dir(plan.container, task_dir, cfg=cfg)
+            task_dir.mkdir(mode=0o700)
+            launch.note_token(plan.container, plan.scope, plan.subject, cfg=cfg)
+            yield resources, task_dir
+
+    def _image_for(self, provider: str) -> tuple[str, frozenset[str]]:
+        """An image that holds *provider*, and what else it holds (empty: not known)."""
         from terok_executor.container.build import ImageBuilder
 
-        builder = ImageBuilder(self._base_image, self._family)
-        tag = builder.ensure_default_l1(_configured_agents())
-        installed = builder.image_agents(tag)
+        tag = self._ensure_images()
+        installed = frozenset(ImageBuilder.image_agents(tag))
         if installed and provider not in installed:
             raise SystemExit(
                 f"cannot run agent `{provider}`: image `{tag}` does not hold it (it holds {', '.join(sorted(installed))})\n"
                 f"hint: build one with `terok-executor build --base {self._base_image} --agents "
                 f"{','.join(sorted({*installed, provider}))}`"
             )
-        return tag
+        return tag, installed
+
+    def _ensure_images(self) -> str:
+        """The tag of the default agent image, built when there is none."""
+        from terok_executor.container.build import ImageBuilder
+
+        return ImageBuilder(self._base_image, self._family).ensure_default_l1(_configured_agents())
 
     def _ensure_sidecar_image(self, tool: str) -> str:
         """The tag of the image that holds one tool."""
@@ -480,11 +495,6 @@ class AgentRunner:
             f"cannot run `{url}` through the git gate: the gate is not part of this version\n"
             "hint: pass --no-gate (gate=False) to let the container clone the URL itself, or give a local directory"
         )
-
-    def _allocate(self, plan: RunPlan) -> PerContainerResources:
-        from terok_sandbox.launch import allocate_per_container_resources
-
-        return allocate_per_container_resources(self.sandbox.config, plan.container)
 
     def _agent_config(
         self, plan: RunPlan, provider: str, prompt: str | None, task_dir: Path, web_token: str | None
@@ -511,7 +521,6 @@ class AgentRunner:
         task_dir: Path,
         config_dir: Path,
         resources: PerContainerResources,
-        image: str,
         **fields: Any,
     ) -> tuple[dict[str, str], list[VolumeSpec]]:
         from terok_executor import paths
@@ -571,23 +580,13 @@ class AgentRunner:
         print(following.explain_exit(name, self.last_exit_code, timeout), flush=True)
         _fire(hooks, "post_stop")
 
-    def _undo(self, plan: RunPlan, task_dir: Path) -> None:
-        """Take back what a failed launch made: tokens, runtime directory, task directory. Collects no errors."""
-        from terok_executor.container.launching import forget
 
-        forget(self.sandbox.config, plan.container, plan.scope, plan.subject)
-        shutil.rmtree(task_dir, ignore_errors=True)
-
-
-def _make_task_dir(plan: RunPlan) -> Path:
-    return Path(tempfile.mkdtemp(prefix=f"{planning.NAME_PREFIX}{plan.run_id}-"))
-
-
-def _configured_agents() -> str:
+def _configured_agents() -> str | tuple[str, ...]:
     """The agent selection of the user's configuration, else every agent."""
     from terok_executor.config import image_agents
+    from terok_executor.roster import AgentRoster
 
-    return image_agents() or "all"
+    return AgentRoster.parse_selection(image_agents() or "all")
 
 
 def _check_name(name: str) -> None:
@@ -604,18 +603,6 @@ def _fire(hooks: LifecycleHooks | None, moment: str) -> None:
     hook = getattr(hooks, moment, None)
     if hook is not None:
         hook()
-
-
-def _shell(words: list[str]) -> str:
-    import shlex
-
-    return shlex.join(words)
-
-
-def _web_token() -> str:
-    import secrets
-
-    return secrets.token_urlsafe(32)
 
 
 __all__ = ["AgentRunner", "repo_key"]

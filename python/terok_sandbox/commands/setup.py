@@ -118,8 +118,9 @@ def _store_passphrase(cfg: SandboxConfig, tier: str, passphrase: str) -> None:
     if tier == "session-file":
         _lib.vault_write_session_file(cfg.vault_passphrase_file, passphrase)
         return
-    from terok_sandbox._yaml import yaml_update_section
     from terok_util import config_file_paths
+
+    from terok_sandbox._yaml import yaml_update_section
 
     yaml_update_section(Path(config_file_paths()[-1][1]), "credentials", {"passphrase": passphrase})
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 __all__ = [
+    "check_supervisor_hooks",
     "install_supervisor_hooks",
     "kill_all_supervisors",
     "supervisor_executable",
@@ -46,6 +47,17 @@ def install_supervisor_hooks(*, hooks_dir: Path | None = None) -> None:
     from terok_native import _lib
 
     _lib.supervisor_install_hooks(str(supervisor_executable()), hooks_dir=None if hooks_dir is None else str(hooks_dir))
+
+
+def check_supervisor_hooks() -> str | None:
+    """Return what keeps podman from running our hooks, or ``None`` when they are installed and current."""
+    from terok_native import _lib
+
+    try:
+        _lib.supervisor_check_hooks()
+    except (RuntimeError, OSError, ValueError, SystemExit) as problem:
+        return str(problem).splitlines()[0]
+    return None
 
 
 def uninstall_supervisor_hooks(*, hooks_dir: Path | None = None) -> None:
