@@ -19,6 +19,8 @@ use crate::spec::Place;
 const PATIENCE: Duration = Duration::from_secs(3);
 const ONE_TRY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
+/// How often podman is asked whether a silent container has ended.
+const LOOK: Duration = Duration::from_millis(100);
 const TAIL: usize = 4096;
 
 /// Checks that podman would start the supervisor.
@@ -38,19 +40,17 @@ pub fn preflight(place: &Place, container: &str) -> Result<(), LaunchError> {
 /// [`LaunchError::Unsupervised`] with what the logs say. The container is left to the caller.
 pub fn prove(place: &Place, podman: &Podman, sidecar: &Sidecar, id: &str) -> Result<(), LaunchError> {
     let deadline = Instant::now() + PATIENCE;
+    let mut next_look = Instant::now() + LOOK;
     loop {
-        let failure = match ask(sidecar) {
-            Ok(()) => return Ok(()),
-            Err(failure) => failure,
-        };
-        let over = Instant::now() >= deadline;
-        if over || !log_path(place, id).exists() {
+        let Err(failure) = ask(sidecar) else { return Ok(()) };
+        let ended = Instant::now() >= next_look && has_ended(podman, &sidecar.container_name);
+        if ended || Instant::now() >= deadline || !log_path(place, id).exists() {
             return judge_silence(place, podman, &sidecar.container_name, id, &failure);
+        }
+        if Instant::now() >= next_look {
+            next_look = Instant::now() + LOOK;
         }
         std::thread::sleep(PAUSE);
-        if Instant::now() + Duration::from_secs(2) >= deadline && has_ended(podman, &sidecar.container_name) {
-            return judge_silence(place, podman, &sidecar.container_name, id, &failure);
-        }
     }
 }
 
@@ -107,7 +107,12 @@ fn ask(sidecar: &Sidecar) -> Result<(), String> {
         }
     };
     let status = answer.split(' ').nth(1).unwrap_or_default();
-    if status == "200" { Ok(()) } else { Err(format!("it answers `{}`", base::text::sanitize_tty(&answer))) }
+    // 503 is the answer while the vault is locked: the supervisor is there and waits for the unlock.
+    if matches!(status, "200" | "503") {
+        Ok(())
+    } else {
+        Err(format!("it answers `{}`", base::text::sanitize_tty(&answer)))
+    }
 }
 
 /// The status line of the answer.
