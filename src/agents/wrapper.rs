@@ -31,9 +31,7 @@ const AGENT: &str = include_str!("../../python/terok_executor/resources/template
 /// is set already wins. Values must not need quoting.
 fn quiet(provider: &Provider) -> &'static [(&'static str, &'static str)] {
     match provider.name.as_str() {
-        "claude" => {
-            &[("DISABLE_AUTOUPDATER", "1"), ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"), ("IS_SANDBOX", "1")]
-        }
+        "claude" => &[("DISABLE_AUTOUPDATER", "1"), ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")],
         "copilot" => &[("COPILOT_AUTO_UPDATE", "false")],
         "vibe" => &[("VIBE_ENABLE_UPDATE_CHECKS", "false"), ("VIBE_ENABLE_TELEMETRY", "false")],
         _ if provider.uses_opencode_instructions() => &[
