@@ -43,6 +43,8 @@ impl Refusal {
             Self::MissingToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
             Self::NoRoute(_) | Self::NotFound => StatusCode::NOT_FOUND,
             Self::BadPath => StatusCode::BAD_REQUEST,
+            // Clients that try a WebSocket first go over to plain HTTP at once on this status, and on no other.
+            Self::Websocket => StatusCode::UPGRADE_REQUIRED,
             Self::VaultLocked | Self::VaultUnreadable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_GATEWAY,
         }
@@ -73,7 +75,7 @@ impl Refusal {
             Self::CredentialMisconfigured => "Credential misconfigured",
             Self::UpstreamDisconnected => "Upstream disconnected",
             Self::UpstreamError => "Upstream request failed",
-            Self::Websocket => "Upstream websocket failed",
+            Self::Websocket => "WebSocket is not relayed",
             Self::VaultLocked => "Vault locked",
             Self::VaultUnreadable => "Vault unavailable",
             Self::NotFound => "Not Found",

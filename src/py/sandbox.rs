@@ -109,7 +109,10 @@ fn sandbox_allocate<'py>(
 fn sandbox_write_sidecar(place: &Bound<'_, PyAny>, members: &Bound<'_, PyAny>) -> PyResult<String> {
     let place: Place = convert::from_py(place)?;
     let members: serde_json::Value = convert::from_py(members)?;
-    let parsed = Sidecar::parse(members.to_string().as_bytes()).map_err(errors::to_py)?;
+    let mut parsed = Sidecar::parse(members.to_string().as_bytes()).map_err(errors::to_py)?;
+    // The hook runs without our environment; what decides where things lie travels in the sidecar.
+    let own = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    parsed.environment = wire::sidecar::ambient(own);
     let path = sidecar::write(&place, &parsed).map_err(errors::to_py)?;
     Ok(path.to_string_lossy().into_owned())
 }
