@@ -60,7 +60,7 @@ def main() -> int:
     key = os.environ.pop("TEROK_DEMO_API_KEY", "")
     scripted = not key
     key = key or f"sk-ant-api03-demo-{secrets.token_hex(24)}"
-    work = Path(os.environ["TEROK_DEMO_CACHE"]) / "work"
+    work = Path.home() / "demo" / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     _isolate(work)
@@ -92,7 +92,7 @@ def main() -> int:
 
 def _isolate(work: Path) -> None:
     """State, vault and configuration of the demo lie in its cache, apart from the user's own."""
-    cache = Path(os.environ["TEROK_DEMO_CACHE"])
+    cache = Path.home() / "demo"
     os.environ["TEROK_ROOT"] = str(cache / "state")
     # The supervisor hook is found through the user's containers.conf, which an exported override would hide.
     os.environ.pop("CONTAINERS_CONF", None)

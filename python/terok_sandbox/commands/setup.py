@@ -98,18 +98,22 @@ def _install_hooks() -> str:
 
 def _provision_vault(cfg: SandboxConfig, tier: str | None, echo: bool) -> str:
     """Make sure that the vault exists and opens; a new passphrase is stored before the vault is made with it."""
+    from terok_sandbox.vault.store.db import CredentialDB
     from terok_sandbox.vault.store.encryption import generate_passphrase
 
-    if tier is not None:
-        if cfg.db_path.exists() and cfg.db_path.stat().st_size > 0:
-            raise RuntimeError(
-                f"the vault `{cfg.db_path}` exists but no passphrase is available; run `terok-sandbox vault unlock`"
-            )
-        passphrase = generate_passphrase()
-        _store_passphrase(cfg, tier, passphrase)
-        _show_passphrase(passphrase, echo)
-    cfg.open_credential_db().close()
-    return f"passphrase in {tier}" if tier else "opens"
+    if tier is None:
+        cfg.open_credential_db().close()
+        return "opens"
+    if cfg.db_path.exists() and cfg.db_path.stat().st_size > 0:
+        raise RuntimeError(
+            f"the vault `{cfg.db_path}` exists but no passphrase is available; run `terok-sandbox vault unlock`"
+        )
+    passphrase = generate_passphrase()
+    _store_passphrase(cfg, tier, passphrase)
+    # Not through the configuration at hand: it was read before the passphrase was stored.
+    CredentialDB(cfg.db_path, passphrase=passphrase).close()
+    _show_passphrase(passphrase, echo)
+    return f"passphrase in {tier}"
 
 
 def _store_passphrase(cfg: SandboxConfig, tier: str, passphrase: str) -> None:
