@@ -15,12 +15,7 @@ const ARROWS: &[(&str, &[&str], bool, bool)] = &[
     ("terok-supervisor-room", &["terok-base", "terok-broker", "terok-vault", "terok-wire"], true, false),
     ("terok-sandbox-room", &["terok-base", "terok-podman", "terok-vault", "terok-wire"], false, false),
     ("terok-images", &["terok-base", "terok-podman", "terok-wire"], false, false),
-    (
-        "terok-agents",
-        &["terok-base", "terok-images", "terok-sandbox-room", "terok-vault", "terok-wire"],
-        true,
-        false,
-    ),
+    ("terok-agents", &["terok-base", "terok-images", "terok-sandbox-room", "terok-vault", "terok-wire"], true, false),
 ];
 
 fn dependencies() -> BTreeMap<String, Vec<String>> {

@@ -22,10 +22,7 @@ pub const PUBLIC: u32 = 0o644;
 /// The operating system's, for example when a parent is a file.
 pub fn create_private_dir(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Replaces `path` by `content`: temporary file in the same directory, fsync, rename. Parents must exist.
@@ -74,30 +71,19 @@ pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 fn read_fd(fd: OwnedFd, limit: u64) -> io::Result<Vec<u8>> {
     let stat = rustix::fs::fstat(&fd)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not a regular file",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     let mut content = Vec::new();
     File::from(fd).take(limit + 1).read_to_end(&mut content)?;
     if content.len() as u64 > limit {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("larger than {limit} bytes"),
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("larger than {limit} bytes")));
     }
     Ok(content)
 }
 
 fn split(path: &Path) -> io::Result<(PathBuf, String)> {
     let name = path.file_name().and_then(|n| n.to_str());
-    let name = name.ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the path has no usable file name",
-        )
-    })?;
+    let name = name.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no usable file name"))?;
     let parent = match path.parent() {
         Some(p) if !p.as_os_str().is_empty() => p.to_path_buf(),
         _ => PathBuf::from("."),
@@ -115,12 +101,7 @@ impl Dir {
     /// # Errors
     /// The operating system's.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self(rustix::fs::openat(
-            CWD,
-            path,
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?))
+        Ok(Self(rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?))
     }
 
     /// Opens the directory `relative` below this one; refuses links in every component and `..`.
@@ -128,11 +109,7 @@ impl Dir {
     /// # Errors
     /// `ELOOP` or `ENOTDIR` for a link, else the operating system's.
     pub fn open_below(&self, relative: &Path) -> io::Result<Self> {
-        Ok(Self(self.open_at(
-            relative,
-            OFlags::RDONLY | OFlags::DIRECTORY,
-            Mode::empty(),
-        )?))
+        Ok(Self(self.open_at(relative, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?))
     }
 
     /// Creates (0700 with `mode`) and opens one directory below this one; an existing plain directory is taken as it is.
@@ -147,15 +124,8 @@ impl Dir {
     }
 
     fn open_at(&self, relative: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
-        let resolve =
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        Ok(rustix::fs::openat2(
-            &self.0,
-            relative,
-            flags | OFlags::CLOEXEC | OFlags::NOFOLLOW,
-            mode,
-            resolve,
-        )?)
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        Ok(rustix::fs::openat2(&self.0, relative, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW, mode, resolve)?)
     }
 
     /// Reads a regular file below this directory, at most `limit` bytes.
@@ -163,10 +133,7 @@ impl Dir {
     /// # Errors
     /// As [`read_regular`].
     pub fn read(&self, relative: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        read_fd(
-            self.open_at(relative, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?,
-            limit,
-        )
+        read_fd(self.open_at(relative, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?, limit)
     }
 
     /// Replaces one entry of this directory; a link of that name is replaced, not followed.
@@ -253,15 +220,8 @@ mod tests {
         write_atomic(&target, b"new", PRIVATE).unwrap();
         assert_eq!(std::fs::read(&victim).unwrap(), b"old");
         assert_eq!(std::fs::read(&target).unwrap(), b"new");
-        assert_eq!(
-            std::fs::metadata(&target).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        assert_eq!(
-            std::fs::read_dir(dir.path()).unwrap().count(),
-            2,
-            "no temporary file is left"
-        );
+        assert_eq!(std::fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "no temporary file is left");
     }
 
     #[test]

@@ -40,13 +40,7 @@ pub struct BadName {
 /// [`BadName`] for an empty name, a first character outside `[A-Za-z0-9]`, any other outside `[A-Za-z0-9_.-]`, or more
 /// than [`CONTAINER_NAME_MAX`] bytes.
 pub fn check_container_name(name: &str) -> Result<(), BadName> {
-    let refuse = |why| {
-        Err(BadName {
-            what: "container name",
-            name: name.to_owned(),
-            why,
-        })
-    };
+    let refuse = |why| Err(BadName { what: "container name", name: name.to_owned(), why });
     let mut chars = name.chars();
     match chars.next() {
         None => return refuse("it is empty"),
@@ -69,13 +63,7 @@ pub fn check_container_name(name: &str) -> Result<(), BadName> {
 /// # Errors
 /// [`BadName`] for an empty name, `.`, `..`, a separator, a backslash, or a NUL.
 pub fn check_segment(what: &'static str, name: &str) -> Result<(), BadName> {
-    let refuse = |why| {
-        Err(BadName {
-            what,
-            name: name.to_owned(),
-            why,
-        })
-    };
+    let refuse = |why| Err(BadName { what, name: name.to_owned(), why });
     match name {
         "" => refuse("it is empty"),
         "." | ".." => refuse("it names a directory outside"),
@@ -92,11 +80,7 @@ mod tests {
     fn run_ids_are_hex_and_differ() {
         let (a, b) = (run_id(), run_id());
         assert_ne!(a, b);
-        assert!(
-            a.len() == 12
-                && a.bytes()
-                    .all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
-        );
+        assert!(a.len() == 12 && a.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c)));
     }
 
     #[test]
@@ -106,9 +90,7 @@ mod tests {
             assert_eq!(check_container_name(good), Ok(()), "{good}");
         }
         let too_long = "n".repeat(200);
-        for bad in [
-            "", ".", "..", "../x", "a/b", "a b", "-a", "_a", "a\n", "ä", "a\0", &too_long,
-        ] {
+        for bad in ["", ".", "..", "../x", "a/b", "a b", "-a", "_a", "a\n", "ä", "a\0", &too_long] {
             assert!(check_container_name(bad).is_err(), "{bad:?}");
         }
     }
@@ -119,11 +101,6 @@ mod tests {
         for bad in ["", ".", "..", "a/b", "a\\b", "a\0b"] {
             assert!(check_segment("scope", bad).is_err(), "{bad:?}");
         }
-        assert!(
-            !check_segment("scope", "a/\u{1b}[2J")
-                .unwrap_err()
-                .to_string()
-                .contains('\u{1b}')
-        );
+        assert!(!check_segment("scope", "a/\u{1b}[2J").unwrap_err().to_string().contains('\u{1b}'));
     }
 }

@@ -41,10 +41,7 @@ impl Lock {
                 return Ok(lock);
             }
             if Instant::now() >= deadline {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "another process holds the lock",
-                ));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "another process holds the lock"));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -53,12 +50,7 @@ impl Lock {
 
 fn open(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(
-        CWD,
-        path,
-        flags,
-        Mode::from_raw_mode(0o600),
-    )?)
+    Ok(rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o600))?)
 }
 
 #[cfg(test)]

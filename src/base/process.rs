@@ -77,10 +77,7 @@ pub struct Run {
 impl Run {
     /// A command; the first word is looked up on `PATH`.
     pub fn new<S: AsRef<OsStr>>(argv: impl IntoIterator<Item = S>) -> Self {
-        Self {
-            argv: argv.into_iter().map(|a| a.as_ref().to_owned()).collect(),
-            ..Self::default()
-        }
+        Self { argv: argv.into_iter().map(|a| a.as_ref().to_owned()).collect(), ..Self::default() }
     }
 
     /// Bytes for standard input.
@@ -91,8 +88,7 @@ impl Run {
 
     /// One more environment variable.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.env
-            .push((key.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.env.push((key.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -103,10 +99,7 @@ impl Run {
     }
 
     fn program(&self) -> String {
-        self.argv
-            .first()
-            .map(|a| a.to_string_lossy().into_owned())
-            .unwrap_or_default()
+        self.argv.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
     /// Runs to the end.
@@ -117,20 +110,11 @@ impl Run {
         let program = self.program();
         let fail = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => RunError::Missing(program.clone()),
-            _ => RunError::Io {
-                program: program.clone(),
-                source,
-            },
+            _ => RunError::Io { program: program.clone(), source },
         };
         let mut command = Command::new(self.argv.first().cloned().unwrap_or_default());
-        command
-            .args(self.argv.iter().skip(1))
-            .envs(self.env.iter().cloned());
-        command.stdin(if self.input.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        });
+        command.args(self.argv.iter().skip(1)).envs(self.env.iter().cloned());
+        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(fail)?;
         let feeder = self.input.map(|bytes| feed(&mut child, bytes));
@@ -154,9 +138,7 @@ impl Run {
 /// Exit status as one number: `128 + N` for a child ended by signal N.
 pub fn exit_code(status: std::process::ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
-    status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
 fn feed(child: &mut Child, bytes: Vec<u8>) -> std::thread::JoinHandle<()> {
@@ -179,17 +161,12 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Ve
 }
 
 /// `None` when the limit passed; the child is dead and reaped in every case.
-fn wait(
-    child: &mut Child,
-    limit: Option<Duration>,
-) -> io::Result<Option<std::process::ExitStatus>> {
+fn wait(child: &mut Child, limit: Option<Duration>) -> io::Result<Option<std::process::ExitStatus>> {
     let Some(limit) = limit else {
         return child.wait().map(Some);
     };
-    let pidfd = rustix::process::pidfd_open(
-        rustix::process::Pid::from_child(child),
-        rustix::process::PidfdFlags::empty(),
-    )?;
+    let pidfd =
+        rustix::process::pidfd_open(rustix::process::Pid::from_child(child), rustix::process::PidfdFlags::empty())?;
     let deadline = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait()? {
@@ -201,14 +178,9 @@ fn wait(
             child.wait()?;
             return Ok(None);
         }
-        let timeout = rustix::time::Timespec {
-            tv_sec: left.as_secs().min(3600) as i64,
-            tv_nsec: left.subsec_nanos().into(),
-        };
-        let mut fds = [rustix::event::PollFd::new(
-            &pidfd,
-            rustix::event::PollFlags::IN,
-        )];
+        let timeout =
+            rustix::time::Timespec { tv_sec: left.as_secs().min(3600) as i64, tv_nsec: left.subsec_nanos().into() };
+        let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
         let _ = rustix::event::poll(&mut fds, Some(&timeout));
     }
 }
@@ -219,43 +191,23 @@ mod tests {
 
     #[test]
     fn captures_both_streams_and_the_status() {
-        let out = Run::new(["sh", "-c", "cat; echo e >&2; exit 7"])
-            .input("in")
-            .output()
-            .unwrap();
-        assert_eq!(
-            (out.code, out.text().as_str(), out.complaint().as_str()),
-            (7, "in", "e")
-        );
+        let out = Run::new(["sh", "-c", "cat; echo e >&2; exit 7"]).input("in").output().unwrap();
+        assert_eq!((out.code, out.text().as_str(), out.complaint().as_str()), (7, "in", "e"));
         let killed = Run::new(["sh", "-c", "kill -9 $$"]).output().unwrap();
         assert_eq!(killed.code, 137);
     }
 
     #[test]
     fn large_output_on_both_pipes_does_not_block() {
-        let out = Run::new([
-            "sh",
-            "-c",
-            "head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2",
-        ])
-        .output()
-        .unwrap();
+        let out = Run::new(["sh", "-c", "head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2"]).output().unwrap();
         assert_eq!((out.stdout.len(), out.stderr.len()), (300_000, 300_000));
     }
 
     #[test]
     fn missing_and_slow_programs() {
-        assert!(matches!(
-            Run::new(["no-such-program-xyz"]).output(),
-            Err(RunError::Missing(_))
-        ));
+        assert!(matches!(Run::new(["no-such-program-xyz"]).output(), Err(RunError::Missing(_))));
         let started = Instant::now();
-        let slow = Run::new(["sleep", "30"])
-            .limit(Duration::from_millis(100))
-            .output();
-        assert!(
-            matches!(slow, Err(RunError::TimedOut { .. }))
-                && started.elapsed() < Duration::from_secs(5)
-        );
+        let slow = Run::new(["sleep", "30"]).limit(Duration::from_millis(100)).output();
+        assert!(matches!(slow, Err(RunError::TimedOut { .. })) && started.elapsed() < Duration::from_secs(5));
     }
 }

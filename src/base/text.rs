@@ -16,20 +16,13 @@ pub fn sanitize_tty(text: &str) -> String {
 }
 
 fn is_category_c(c: char) -> bool {
-    matches!(
-        get_general_category(c),
-        G::Control | G::Format | G::Surrogate | G::PrivateUse | G::Unassigned
-    )
+    matches!(get_general_category(c), G::Control | G::Format | G::Surrogate | G::PrivateUse | G::Unassigned)
 }
 
 /// Quotes one word for a POSIX shell; a NUL, which no shell word can hold, is dropped.
 pub fn shell_quote(word: &str) -> String {
     let clean = word.replace('\0', "");
-    if !clean.is_empty()
-        && clean
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"@%+=:,./-_".contains(&b))
-    {
+    if !clean.is_empty() && clean.bytes().all(|b| b.is_ascii_alphanumeric() || b"@%+=:,./-_".contains(&b)) {
         return clean;
     }
     format!("'{}'", clean.replace('\'', "'\"'\"'"))
@@ -37,11 +30,7 @@ pub fn shell_quote(word: &str) -> String {
 
 /// Quotes every word and joins them with single spaces.
 pub fn shell_join<S: AsRef<str>>(words: &[S]) -> String {
-    words
-        .iter()
-        .map(|w| shell_quote(w.as_ref()))
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.iter().map(|w| shell_quote(w.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
 /// Replaces the user information of every `scheme://user@host` in `text` by `<redacted>`.
@@ -52,9 +41,8 @@ pub fn redact_userinfo(text: &str) -> String {
         let after = at + 3;
         out.push_str(&rest[..after]);
         rest = &rest[after..];
-        let authority = rest.find(|c: char| {
-            c == '/' || c == '?' || c == '#' || c.is_whitespace() || c == '\'' || c == '"'
-        });
+        let authority =
+            rest.find(|c: char| c == '/' || c == '?' || c == '#' || c.is_whitespace() || c == '\'' || c == '"');
         let end = authority.unwrap_or(rest.len());
         if let Some(mark) = rest[..end].rfind('@') {
             out.push_str("<redacted>");
@@ -76,10 +64,7 @@ mod tests {
 
     #[test]
     fn tty_text() {
-        assert_eq!(
-            sanitize_tty("a\nb\tc\u{1b}[0m\u{202e}é\u{7f}"),
-            "a b c\\x1b[0m\\x202eé\\x7f"
-        );
+        assert_eq!(sanitize_tty("a\nb\tc\u{1b}[0m\u{202e}é\u{7f}"), "a b c\\x1b[0m\\x202eé\\x7f");
     }
 
     #[test]
@@ -87,26 +72,14 @@ mod tests {
         assert_eq!(shell_quote("a b"), "'a b'");
         assert_eq!(shell_quote("it's"), "'it'\"'\"'s'");
         assert_eq!(shell_quote(""), "''");
-        assert_eq!(
-            shell_join(&["podman", "-e", "A=1", "x;y"]),
-            "podman -e A=1 'x;y'"
-        );
+        assert_eq!(shell_join(&["podman", "-e", "A=1", "x;y"]), "podman -e A=1 'x;y'");
     }
 
     #[test]
     fn userinfo() {
-        assert_eq!(
-            redact_userinfo("x http://t@h/r y"),
-            "x http://<redacted>@h/r y"
-        );
-        assert_eq!(
-            redact_userinfo("https://u:p@h?q=a@b"),
-            "https://<redacted>@h?q=a@b"
-        );
-        assert_eq!(
-            redact_userinfo("https://h/a@b git@h:r"),
-            "https://h/a@b git@h:r"
-        );
+        assert_eq!(redact_userinfo("x http://t@h/r y"), "x http://<redacted>@h/r y");
+        assert_eq!(redact_userinfo("https://u:p@h?q=a@b"), "https://<redacted>@h?q=a@b");
+        assert_eq!(redact_userinfo("https://h/a@b git@h:r"), "https://h/a@b git@h:r");
         assert!(has_userinfo("ssh://git@h/r") && !has_userinfo("https://h/r"));
     }
 }

@@ -5,8 +5,8 @@
 
 use ::base::fault::{Fault, Kind, explain};
 use pyo3::exceptions::{
-    PyFileExistsError, PyFileNotFoundError, PyKeyError, PyOSError, PyRuntimeError, PySystemExit,
-    PyTimeoutError, PyTypeError, PyValueError,
+    PyFileExistsError, PyFileNotFoundError, PyKeyError, PyOSError, PyRuntimeError, PySystemExit, PyTimeoutError,
+    PyTypeError, PyValueError,
 };
 use pyo3::prelude::*;
 
@@ -25,38 +25,14 @@ pub fn to_py(fault: impl Fault) -> PyErr {
         Kind::Key => PyKeyError::new_err(text),
         Kind::Build => shim("terok_executor.container.build", "BuildError", text),
         Kind::Gpu => shim("terok_sandbox.runtime", "GpuConfigError", text),
-        Kind::NoPassphrase => shim(
-            "terok_sandbox.vault.store.encryption",
-            "NoPassphraseError",
-            text,
-        ),
-        Kind::WrongPassphrase => shim(
-            "terok_sandbox.vault.store.encryption",
-            "WrongPassphraseError",
-            text,
-        ),
-        Kind::PlaintextDb => shim(
-            "terok_sandbox.vault.store.encryption",
-            "PlaintextDBFoundError",
-            text,
-        ),
-        Kind::VaultBusy => shim(
-            "terok_sandbox.vault.store.encryption",
-            "VaultBusyError",
-            text,
-        ),
-        Kind::VaultCorrupt => shim(
-            "terok_sandbox.vault.store.encryption",
-            "VaultCorruptError",
-            text,
-        ),
+        Kind::NoPassphrase => shim("terok_sandbox.vault.store.encryption", "NoPassphraseError", text),
+        Kind::WrongPassphrase => shim("terok_sandbox.vault.store.encryption", "WrongPassphraseError", text),
+        Kind::PlaintextDb => shim("terok_sandbox.vault.store.encryption", "PlaintextDBFoundError", text),
+        Kind::VaultBusy => shim("terok_sandbox.vault.store.encryption", "VaultBusyError", text),
+        Kind::VaultCorrupt => shim("terok_sandbox.vault.store.encryption", "VaultCorruptError", text),
         Kind::InvalidScope => shim("terok_sandbox.vault.store.db", "InvalidScopeName", text),
         Kind::UnsafeComment => shim("terok_sandbox.vault.store.db", "UnsafeCommentError", text),
-        Kind::ConfigPatch => shim(
-            "terok_executor.credentials.vault_config",
-            "ConfigPatchError",
-            text,
-        ),
+        Kind::ConfigPatch => shim("terok_executor.credentials.vault_config", "ConfigPatchError", text),
     };
     annotate(error, &fault)
 }
@@ -64,15 +40,10 @@ pub fn to_py(fault: impl Fault) -> PyErr {
 /// An exception of a class that a shim module defines; a missing shim is reported together with the original text.
 fn shim(module: &str, class: &str, text: String) -> PyErr {
     Python::attach(|py| {
-        let found = py
-            .import(module)
-            .and_then(|m| m.getattr(class))
-            .and_then(|c| c.call1((text.clone(),)));
+        let found = py.import(module).and_then(|m| m.getattr(class)).and_then(|c| c.call1((text.clone(),)));
         match found {
             Ok(value) => PyErr::from_value(value),
-            Err(missing) => {
-                PyRuntimeError::new_err(format!("{text} ({module}.{class}: {missing})"))
-            }
+            Err(missing) => PyRuntimeError::new_err(format!("{text} ({module}.{class}: {missing})")),
         }
     })
 }

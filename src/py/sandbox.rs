@@ -94,11 +94,7 @@ fn sandbox_forget<'py>(
 
 /// The resources of one container.
 #[pyfunction]
-fn sandbox_allocate<'py>(
-    py: Python<'py>,
-    place: &Bound<'py, PyAny>,
-    container: &str,
-) -> PyResult<Bound<'py, PyAny>> {
+fn sandbox_allocate<'py>(py: Python<'py>, place: &Bound<'py, PyAny>, container: &str) -> PyResult<Bound<'py, PyAny>> {
     let place: Place = convert::from_py(place)?;
     let made = py.detach(|| resources::allocate(&place, container)).map_err(errors::to_py)?;
     convert::to_py(py, &made)
@@ -111,7 +107,8 @@ fn sandbox_write_sidecar(place: &Bound<'_, PyAny>, members: &Bound<'_, PyAny>) -
     let members: serde_json::Value = convert::from_py(members)?;
     let mut parsed = Sidecar::parse(members.to_string().as_bytes()).map_err(errors::to_py)?;
     // The hook runs without our environment; what decides where things lie travels in the sidecar.
-    let own = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let own =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     parsed.environment = wire::sidecar::ambient(own);
     let path = sidecar::write(&place, &parsed).map_err(errors::to_py)?;
     Ok(path.to_string_lossy().into_owned())
@@ -123,9 +120,7 @@ fn sandbox_network_args(py: Python<'_>, place: &Bound<'_, PyAny>, loopback: bool
     let place: Place = convert::from_py(place)?;
     let wanted = if loopback { network::Loopback::Open } else { network::Loopback::Closed };
     let rootless = ::base::user::effective_uid() != 0;
-    Ok(py.detach(|| {
-        network::unfiltered_args(wanted, rootless, || Podman::new().cached_info(&place.runtime_dir).ok())
-    }))
+    Ok(py.detach(|| network::unfiltered_args(wanted, rootless, || Podman::new().cached_info(&place.runtime_dir).ok())))
 }
 
 /// Judges a description and gives `args` and the line to be shown, `shown`.

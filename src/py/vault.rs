@@ -48,8 +48,9 @@ impl StoreRef {
 
     /// Takes the record as JSON text of an object.
     fn store_credential(&self, py: Python<'_>, set: &str, provider: &str, data: &str) -> PyResult<()> {
-        let record: Map<String, Value> = serde_json::from_str(data)
-            .map_err(|error| pyo3::exceptions::PyValueError::new_err(format!("the credential record is not an object: {error}")))?;
+        let record: Map<String, Value> = serde_json::from_str(data).map_err(|error| {
+            pyo3::exceptions::PyValueError::new_err(format!("the credential record is not an object: {error}"))
+        })?;
         self.run(py, |s| s.store_credential(set, provider, &record))
     }
 
@@ -87,7 +88,15 @@ impl StoreRef {
         self.run(py, |s| s.revoke_tokens(scope, subject))
     }
 
-    fn store_ssh_key(&self, py: Python<'_>, kind: &str, private: &[u8], public: &[u8], comment: &str, fingerprint: &str) -> PyResult<i64> {
+    fn store_ssh_key(
+        &self,
+        py: Python<'_>,
+        kind: &str,
+        private: &[u8],
+        public: &[u8],
+        comment: &str,
+        fingerprint: &str,
+    ) -> PyResult<i64> {
         self.run(py, |s| s.store_ssh_key(kind, private, public, comment, fingerprint))
     }
 

@@ -124,7 +124,9 @@ impl Fault for VaultError {
     fn hint(&self) -> Option<String> {
         let text = match self {
             Self::NoPassphrase(_) => "unlock it with `terok-sandbox vault unlock`, or run `terok-executor setup` first",
-            Self::WrongPassphrase(_) => "check the tiers with `terok-sandbox doctor`; a stale session file shadows a right passphrase below it",
+            Self::WrongPassphrase(_) => {
+                "check the tiers with `terok-sandbox doctor`; a stale session file shadows a right passphrase below it"
+            }
             Self::Tier { .. } => "repair or remove this tier; lower tiers are not asked while it is configured",
             Self::Plaintext(_) => "encrypt it in place with `terok-sandbox credentials encrypt-db`",
             Self::Corrupt(_) => "restore the file from a backup, or move it away and store the credentials again",

@@ -102,8 +102,11 @@ fn read_session_file(path: &Path) -> Option<Secret> {
 /// # Errors
 /// [`VaultError::Io`].
 pub fn write_session_file(path: &Path, passphrase: &Secret) -> Result<(), VaultError> {
-    base::file::write_private(path, format!("{}\n", passphrase.expose()).as_bytes())
-        .map_err(|source| VaultError::Io { doing: "write the session file", path: path.to_path_buf(), source })
+    base::file::write_private(path, format!("{}\n", passphrase.expose()).as_bytes()).map_err(|source| VaultError::Io {
+        doing: "write the session file",
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 /// A new passphrase: 32 random bytes as URL-safe base64 without padding, 43 characters.
@@ -127,7 +130,8 @@ fn unseal(file: &Path) -> Result<Secret, VaultError> {
 /// The command never appears in the error: it may hold a secret itself.
 fn ask_command(command: &str) -> Result<Secret, VaultError> {
     let fail = |why: &str| VaultError::Tier { tier: "passphrase-command", why: why.to_owned() };
-    let words = shlex::split(command).filter(|w| !w.is_empty()).ok_or_else(|| fail("it is not a valid command line"))?;
+    let words =
+        shlex::split(command).filter(|w| !w.is_empty()).ok_or_else(|| fail("it is not a valid command line"))?;
     let output = match Run::new(&words).limit(COMMAND_LIMIT).output() {
         Ok(output) => output,
         Err(base::process::RunError::TimedOut { .. }) => return Err(fail("it did not answer in time")),
@@ -152,7 +156,11 @@ mod tests {
     use super::*;
 
     fn tiers(dir: &Path) -> Tiers {
-        Tiers { session_file: Some(dir.join("session")), config_passphrase: Some(Secret::new("from config")), ..Tiers::default() }
+        Tiers {
+            session_file: Some(dir.join("session")),
+            config_passphrase: Some(Secret::new("from config")),
+            ..Tiers::default()
+        }
     }
 
     fn resolved(tiers: &Tiers) -> (String, &'static str) {

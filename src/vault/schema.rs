@@ -87,9 +87,6 @@ fn migrate(connection: &Connection, path: &Path) -> Result<(), VaultError> {
 }
 
 fn has_column(connection: &Connection, table: &str, column: &str) -> rusqlite::Result<bool> {
-    connection.query_row(
-        "SELECT count(*) > 0 FROM pragma_table_info(?1) WHERE name = ?2",
-        [table, column],
-        |row| row.get(0),
-    )
+    connection
+        .query_row("SELECT count(*) > 0 FROM pragma_table_info(?1) WHERE name = ?2", [table, column], |row| row.get(0))
 }

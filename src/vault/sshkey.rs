@@ -43,7 +43,10 @@ pub struct KeyRecord {
 
 impl std::fmt::Debug for KeyRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyRecord").field("id", &self.id).field("fingerprint", &self.fingerprint).finish_non_exhaustive()
+        f.debug_struct("KeyRecord")
+            .field("id", &self.id)
+            .field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -109,7 +112,14 @@ impl Store {
     ///
     /// # Errors
     /// [`VaultError::KeyType`] for a type other than `ed25519` and `rsa`, else the store's write failures.
-    pub fn store_ssh_key(&self, kind: &str, private: &[u8], public: &[u8], comment: &str, fingerprint: &str) -> Result<i64, VaultError> {
+    pub fn store_ssh_key(
+        &self,
+        kind: &str,
+        private: &[u8],
+        public: &[u8],
+        comment: &str,
+        fingerprint: &str,
+    ) -> Result<i64, VaultError> {
         if !matches!(kind, "ed25519" | "rsa") {
             return Err(VaultError::KeyType(kind.to_owned()));
         }
@@ -138,7 +148,8 @@ impl Store {
     /// [`VaultError::Comment`], else the store's write failures.
     pub fn set_ssh_key_comment(&self, fingerprint: &str, comment: &str) -> Result<bool, VaultError> {
         check_comment(comment)?;
-        let changed = self.with(|c| c.execute("UPDATE ssh_keys SET comment = ?2 WHERE fingerprint = ?1", [fingerprint, comment]))?;
+        let changed = self
+            .with(|c| c.execute("UPDATE ssh_keys SET comment = ?2 WHERE fingerprint = ?1", [fingerprint, comment]))?;
         Ok(changed > 0)
     }
 
@@ -158,7 +169,11 @@ impl Store {
     pub fn unassign_ssh_key(&self, scope: &str, key: i64, allow_infra: bool) -> Result<(), VaultError> {
         check_writable_scope(scope, allow_infra)?;
         self.atomically(|c| {
-            if c.execute("DELETE FROM ssh_key_assignments WHERE scope = ?1 AND key_id = ?2", rusqlite::params![scope, key])? > 0 {
+            if c.execute(
+                "DELETE FROM ssh_key_assignments WHERE scope = ?1 AND key_id = ?2",
+                rusqlite::params![scope, key],
+            )? > 0
+            {
                 c.execute_batch(DROP_ORPHANS)?;
             }
             Ok(())
@@ -173,7 +188,10 @@ impl Store {
         check_writable_scope(scope, allow_infra)?;
         self.atomically(|c| {
             c.execute(ASSIGN, rusqlite::params![scope, keep])?;
-            c.execute("DELETE FROM ssh_key_assignments WHERE scope = ?1 AND key_id <> ?2", rusqlite::params![scope, keep])?;
+            c.execute(
+                "DELETE FROM ssh_key_assignments WHERE scope = ?1 AND key_id <> ?2",
+                rusqlite::params![scope, keep],
+            )?;
             c.execute_batch(DROP_ORPHANS)
         })
     }
@@ -209,7 +227,14 @@ impl Store {
             c.prepare_cached(&sql)?
                 .query_map([scope], |row| {
                     let KeyRow { id, key_type, fingerprint, comment, .. } = key_row(row)?;
-                    Ok(KeyRecord { id, key_type, fingerprint, comment, private_der: row.get(5)?, public_blob: row.get(6)? })
+                    Ok(KeyRecord {
+                        id,
+                        key_type,
+                        fingerprint,
+                        comment,
+                        private_der: row.get(5)?,
+                        public_blob: row.get(6)?,
+                    })
                 })?
                 .collect()
         })
@@ -232,7 +257,8 @@ impl Store {
     }
 }
 
-const ASSIGN: &str = "INSERT INTO ssh_key_assignments (scope, key_id) VALUES (?1, ?2) ON CONFLICT (scope, key_id) DO NOTHING";
+const ASSIGN: &str =
+    "INSERT INTO ssh_key_assignments (scope, key_id) VALUES (?1, ?2) ON CONFLICT (scope, key_id) DO NOTHING";
 const DROP_ORPHANS: &str = "DELETE FROM ssh_keys WHERE id NOT IN (SELECT key_id FROM ssh_key_assignments)";
 
 #[cfg(test)]
@@ -282,9 +308,8 @@ mod tests {
     #[test]
     fn replacing_leaves_exactly_one() {
         let (_dir, store) = store();
-        let keys: Vec<i64> = (0..3)
-            .map(|n| store.store_ssh_key("rsa", b"d", b"p", "", &format!("SHA256:{n}")).unwrap())
-            .collect();
+        let keys: Vec<i64> =
+            (0..3).map(|n| store.store_ssh_key("rsa", b"d", b"p", "", &format!("SHA256:{n}")).unwrap()).collect();
         for key in &keys {
             store.assign_ssh_key("s", *key, false).unwrap();
         }

@@ -166,12 +166,17 @@ fn create_private(path: &Path) -> Result<(), VaultError> {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
-        base::file::create_private_dir(parent)
-            .map_err(|source| VaultError::Io { doing: "create the directory", path: parent.to_path_buf(), source })?;
+        base::file::create_private_dir(parent).map_err(|source| VaultError::Io {
+            doing: "create the directory",
+            path: parent.to_path_buf(),
+            source,
+        })?;
     }
-    base::file::create_new(path, b"", base::file::PRIVATE)
-        .map(drop)
-        .map_err(|source| VaultError::Io { doing: "create the vault", path: path.to_path_buf(), source })
+    base::file::create_new(path, b"", base::file::PRIVATE).map(drop).map_err(|source| VaultError::Io {
+        doing: "create the vault",
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 /// A plain database has a readable header; a whole number of pages is the least an encrypted one has.

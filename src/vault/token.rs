@@ -122,7 +122,8 @@ mod tests {
     fn revocation_is_seen_through_another_handle_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("db");
-        let (one, two) = (Store::open(&path, &Secret::new("x")).unwrap(), Store::open(&path, &Secret::new("x")).unwrap());
+        let (one, two) =
+            (Store::open(&path, &Secret::new("x")).unwrap(), Store::open(&path, &Secret::new("x")).unwrap());
         let token = one.create_token("p", "t", "default", "gh").unwrap();
         assert!(two.lookup_token(&token).unwrap().is_some());
         one.revoke_tokens("p", "t").unwrap();

@@ -42,12 +42,8 @@ mod tests {
 
     #[test]
     fn key_set_and_order() {
-        let line = AuditLine {
-            ts: "2026-05-28T10:11:12+00:00".into(),
-            status: 200,
-            outcome: "ok",
-            ..Default::default()
-        };
+        let line =
+            AuditLine { ts: "2026-05-28T10:11:12+00:00".into(), status: 200, outcome: "ok", ..Default::default() };
         assert_eq!(
             line.to_line(),
             concat!(

@@ -95,15 +95,10 @@ impl Fault for RouteError {
 /// # Errors
 /// [`RouteError`] naming the first route that is off.
 pub fn parse(text: &[u8]) -> Result<RouteTable, RouteError> {
-    let raw: BTreeMap<String, serde_json::Value> =
-        serde_json::from_slice(text).map_err(RouteError::Syntax)?;
-    let mut table: RouteTable =
-        serde_json::from_slice(text).map_err(|error| name_route(&raw, error))?;
+    let raw: BTreeMap<String, serde_json::Value> = serde_json::from_slice(text).map_err(RouteError::Syntax)?;
+    let mut table: RouteTable = serde_json::from_slice(text).map_err(|error| name_route(&raw, error))?;
     for (provider, route) in &mut table {
-        check(route).map_err(|why| RouteError::Member {
-            provider: provider.clone(),
-            why,
-        })?;
+        check(route).map_err(|why| RouteError::Member { provider: provider.clone(), why })?;
     }
     Ok(table)
 }
@@ -111,10 +106,7 @@ pub fn parse(text: &[u8]) -> Result<RouteTable, RouteError> {
 fn name_route(raw: &BTreeMap<String, serde_json::Value>, error: serde_json::Error) -> RouteError {
     for (provider, value) in raw {
         if let Err(inner) = serde_json::from_value::<Route>(value.clone()) {
-            return RouteError::Member {
-                provider: provider.clone(),
-                why: inner.to_string(),
-            };
+            return RouteError::Member { provider: provider.clone(), why: inner.to_string() };
         }
     }
     RouteError::Syntax(error)
@@ -135,15 +127,9 @@ fn check(route: &Route) -> Result<(), String> {
 }
 
 fn check_url(url: &str) -> Result<(), String> {
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     match rest {
-        Some(rest)
-            if !rest.is_empty() && !rest.starts_with('/') && !url.contains(char::is_whitespace) =>
-        {
-            Ok(())
-        }
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !url.contains(char::is_whitespace) => Ok(()),
         _ => Err(format!("upstream `{url}` is not an http or https URL")),
     }
 }
@@ -159,15 +145,10 @@ mod tests {
 
     #[test]
     fn defaults_and_order() {
-        let table = parse(br#"{"b": {"upstream": "https://b"}, "a": {"upstream": "http://a/x", "auth_prefix": ""}}"#).unwrap();
+        let table =
+            parse(br#"{"b": {"upstream": "https://b"}, "a": {"upstream": "http://a/x", "auth_prefix": ""}}"#).unwrap();
         assert_eq!(table.keys().collect::<Vec<_>>(), ["b", "a"]);
-        assert_eq!(
-            (
-                table["b"].auth_header.as_str(),
-                table["b"].auth_prefix.as_str()
-            ),
-            ("Authorization", "Bearer ")
-        );
+        assert_eq!((table["b"].auth_header.as_str(), table["b"].auth_prefix.as_str()), ("Authorization", "Bearer "));
         assert_eq!(parse(to_json(&table).as_bytes()).unwrap(), table);
         assert!(to_json(&table).contains("\"auth_prefix\": \"\""));
     }
@@ -184,10 +165,7 @@ mod tests {
             r#"{"x": {"upstream": "https://h", "auth_header": 7}}"#,
         ] {
             let error = parse(text.as_bytes()).unwrap_err();
-            assert!(
-                matches!(&error, RouteError::Member { provider, .. } if provider == "x"),
-                "{text}: {error}"
-            );
+            assert!(matches!(&error, RouteError::Member { provider, .. } if provider == "x"), "{text}: {error}");
         }
         assert!(matches!(parse(b"[]"), Err(RouteError::Syntax(_))));
     }

@@ -89,9 +89,7 @@ pub const AMBIENT: [&str; 13] = [
 
 /// The part of an environment that belongs into a sidecar: non-empty values of [`AMBIENT`].
 pub fn ambient(vars: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
-    vars.into_iter()
-        .filter(|(name, value)| AMBIENT.contains(&name.as_str()) && !value.is_empty())
-        .collect()
+    vars.into_iter().filter(|(name, value)| AMBIENT.contains(&name.as_str()) && !value.is_empty()).collect()
 }
 
 /// Why a sidecar cannot be used.
@@ -141,18 +139,13 @@ impl Sidecar {
         let value: Value = serde_json::from_slice(text).map_err(SidecarError::Syntax)?;
         let object = value.as_object().ok_or(SidecarError::Shape)?;
         let container_name = required(object, "container_name")?.trim().to_owned();
-        check_segment("container name", &container_name).map_err(|_| SidecarError::Member {
-            key: "container_name",
-            why: "is not a plain name",
-        })?;
+        check_segment("container name", &container_name)
+            .map_err(|_| SidecarError::Member { key: "container_name", why: "is not a plain name" })?;
         let ipc_mode = match string(object, "ipc_mode")?.as_deref() {
             None | Some("socket") => IpcMode::Socket,
             Some("tcp") => IpcMode::Tcp,
             Some(_) => {
-                return Err(SidecarError::Member {
-                    key: "ipc_mode",
-                    why: "is neither `socket` nor `tcp`",
-                });
+                return Err(SidecarError::Member { key: "ipc_mode", why: "is neither `socket` nor `tcp`" });
             }
         };
         Ok(Self {
@@ -212,32 +205,20 @@ impl Sidecar {
     }
 }
 
-const MISSING_DB: SidecarError = SidecarError::Member {
-    key: "db_path",
-    why: "is missing",
-};
-const MISSING_RUNTIME: SidecarError = SidecarError::Member {
-    key: "runtime_dir",
-    why: "is missing",
-};
+const MISSING_DB: SidecarError = SidecarError::Member { key: "db_path", why: "is missing" };
+const MISSING_RUNTIME: SidecarError = SidecarError::Member { key: "runtime_dir", why: "is missing" };
 
 fn string(object: &Map<String, Value>, key: &'static str) -> Result<Option<String>, SidecarError> {
     match object.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if !text.contains('\0') => Ok(Some(text.clone())),
-        Some(_) => Err(SidecarError::Member {
-            key,
-            why: "is not a text",
-        }),
+        Some(_) => Err(SidecarError::Member { key, why: "is not a text" }),
     }
 }
 
 /// Names outside [`AMBIENT`] are dropped, so that a sidecar cannot set a loader variable.
 fn environment(object: &Map<String, Value>) -> Result<BTreeMap<String, String>, SidecarError> {
-    const REFUSED: SidecarError = SidecarError::Member {
-        key: "environment",
-        why: "is not an object of texts",
-    };
+    const REFUSED: SidecarError = SidecarError::Member { key: "environment", why: "is not an object of texts" };
     let members = match object.get("environment") {
         None | Some(Value::Null) => return Ok(BTreeMap::new()),
         Some(Value::Object(members)) => members,
@@ -254,25 +235,16 @@ fn environment(object: &Map<String, Value>) -> Result<BTreeMap<String, String>, 
 }
 
 fn required(object: &Map<String, Value>, key: &'static str) -> Result<String, SidecarError> {
-    string(object, key)?.ok_or(SidecarError::Member {
-        key,
-        why: "is missing",
-    })
+    string(object, key)?.ok_or(SidecarError::Member { key, why: "is missing" })
 }
 
-fn absolute(
-    object: &Map<String, Value>,
-    key: &'static str,
-) -> Result<Option<PathBuf>, SidecarError> {
+fn absolute(object: &Map<String, Value>, key: &'static str) -> Result<Option<PathBuf>, SidecarError> {
     let Some(text) = string(object, key)?.filter(|t| !t.is_empty()) else {
         return Ok(None);
     };
     let path = PathBuf::from(text);
     if !path.is_absolute() {
-        return Err(SidecarError::Member {
-            key,
-            why: "is not an absolute path",
-        });
+        return Err(SidecarError::Member { key, why: "is not an absolute path" });
     }
     Ok(Some(path))
 }
@@ -286,10 +258,7 @@ fn port(object: &Map<String, Value>, key: &'static str) -> Result<Option<u16>, S
     };
     match number.and_then(|n| u16::try_from(n).ok()) {
         Some(port) if port > 0 => Ok(Some(port)),
-        _ => Err(SidecarError::Member {
-            key,
-            why: "is not a port number",
-        }),
+        _ => Err(SidecarError::Member { key, why: "is not a port number" }),
     }
 }
 
@@ -311,17 +280,9 @@ mod tests {
     #[test]
     fn minimal_and_extra_keys_are_fine() {
         let sidecar = Sidecar::parse(&with("future", json!([1]))).unwrap();
-        assert_eq!(
-            (sidecar.container_name.as_str(), sidecar.ipc_mode),
-            ("c1", IpcMode::Socket)
-        );
+        assert_eq!((sidecar.container_name.as_str(), sidecar.ipc_mode), ("c1", IpcMode::Socket));
         assert_eq!(sidecar.container_runtime_dir(), PathBuf::from("/r/run/c1"));
-        assert_eq!(
-            Sidecar::parse(&with("tcp_port", json!("8080")))
-                .unwrap()
-                .tcp_port,
-            Some(8080)
-        );
+        assert_eq!(Sidecar::parse(&with("tcp_port", json!("8080"))).unwrap().tcp_port, Some(8080));
     }
 
     #[test]
@@ -342,10 +303,7 @@ mod tests {
             ("environment", json!([])),
             ("environment", json!({"TEROK_ROOT": 1})),
         ] {
-            assert!(
-                Sidecar::parse(&with(key, value.clone())).is_err(),
-                "{key} = {value}"
-            );
+            assert!(Sidecar::parse(&with(key, value.clone())).is_err(), "{key} = {value}");
         }
         assert!(matches!(Sidecar::parse(b"[]"), Err(SidecarError::Shape)));
         assert!(matches!(Sidecar::parse(b"{"), Err(SidecarError::Syntax(_))));
@@ -361,22 +319,13 @@ mod tests {
             gate_token: Some("terok-g-1".into()),
             ..Sidecar::default()
         };
-        assert_eq!(
-            Sidecar::parse(sidecar.to_json().as_bytes()).unwrap(),
-            sidecar
-        );
+        assert_eq!(Sidecar::parse(sidecar.to_json().as_bytes()).unwrap(), sidecar);
         let named = [("TEROK_ROOT", "/t"), ("LD_PRELOAD", "/x"), ("XDG_DATA_HOME", "")];
         sidecar.environment = ambient(named.map(|(n, v)| (n.into(), v.into())));
         assert_eq!(sidecar.environment.len(), 1);
         sidecar.ipc_mode = IpcMode::Tcp;
-        (sidecar.tcp_port, sidecar.ssh_signer_port, sidecar.gate_port) =
-            (Some(1), Some(2), Some(3));
-        assert_eq!(
-            Sidecar::parse(sidecar.to_json().as_bytes()).unwrap(),
-            sidecar
-        );
-        assert!(
-            sidecar.to_json().ends_with("}\n") && sidecar.to_json().contains("\n  \"tcp_port\": 1")
-        );
+        (sidecar.tcp_port, sidecar.ssh_signer_port, sidecar.gate_port) = (Some(1), Some(2), Some(3));
+        assert_eq!(Sidecar::parse(sidecar.to_json().as_bytes()).unwrap(), sidecar);
+        assert!(sidecar.to_json().ends_with("}\n") && sidecar.to_json().contains("\n  \"tcp_port\": 1"));
     }
 }
