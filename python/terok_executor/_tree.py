@@ -8,6 +8,7 @@ from __future__ import annotations
 from terok_sandbox.commands import COMMANDS as SANDBOX_TREE
 from terok_util.cli_types import CommandDef, CommandTree
 
+from terok_executor._outline import VERBS
 from terok_executor.commands import COMMANDS as AGENT_COMMANDS
 from terok_executor.commands import VAULT_EXTENSION
 
@@ -20,7 +21,7 @@ VAULT_COMMANDS: tuple[CommandDef, ...] = (_sandbox.find_at(("vault",)),)
 COMMANDS = CommandTree(
     (
         *AGENT_COMMANDS,
-        CommandDef(name="sandbox", help="Commands of the sandbox layer", children=tuple(_sandbox.roots)),
+        CommandDef(name="sandbox", help=VERBS["sandbox"], children=tuple(_sandbox.roots)),
         *VAULT_COMMANDS,
     )
 )

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 
+from terok_executor._outline import VERBS
+
+_VERSION_HELP = "show program's version number and exit"
 _ALIASES = {"-p": "-p/--prompt", "-m": "-m/--model"}
 
 
@@ -18,17 +20,44 @@ def main(argv: list[str] | None = None) -> None:
     Exit statuses: 0 done, 1 failed or no verb, 2 wrong usage, 3 set-up needed, 4 downgrade refused, 5 a manual step on
     the host is needed, 130 interrupted; a followed run ends with the agent's own status.
     """
-    from terok_util.cli_types import CommandTree
-
-    parser = _parser()
-    namespace = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    verb = _asked(words)
+    parser = _parser(verb)
+    namespace = parser.parse_args(words)
     _apply_config_options(namespace)
+    if verb == "list":
+        from terok_executor.container import listing
+
+        _carry_out(listing.show)
+        return
     if getattr(namespace, "_cmd", None) is None:
         group = getattr(namespace, "_group_help", None)
         (group or parser).print_help()
         raise SystemExit(0 if group is not None else 1)
+    from terok_util.cli_types import CommandTree
+
+    _carry_out(lambda: CommandTree.dispatch(namespace))
+
+
+def _asked(words: list[str]) -> str | None:
+    """The verb of a command line; empty when it ends, or asks for help, before one; ``None`` when that is not plain."""
+    rest = iter(words)
+    for word in rest:
+        if word == "--config":
+            next(rest, None)
+        elif word in ("-h", "--help"):
+            return ""
+        elif not word.startswith("-"):
+            return word if word in VERBS else None
+        elif word != "--raw" and not word.startswith("--config="):
+            return None
+    return ""
+
+
+def _carry_out(work) -> None:
+    """Run a handler; interruptions and failures that have a name end in an exit status and one message."""
     try:
-        CommandTree.dispatch(namespace)
+        work()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
@@ -47,23 +76,63 @@ def _end_with_message(error: Exception) -> None:
     raise error
 
 
-def _parser():
+def _parser(verb: str | None):
+    """A parser for one verb; the others are known to it by name only, as each costs time. ``None`` means all."""
     import argparse
+
+    parser = argparse.ArgumentParser(
+        prog="terok-executor",
+        description="Run AI coding agents in hardened, supervised containers.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, width=_width()),
+    )
+    parser.add_argument("--version", action=_version_action(argparse.Action), nargs=0, help=_VERSION_HELP)
+    parser.add_argument("--config", metavar="PATH", help="read this configuration file instead of the usual ones")
+    parser.add_argument("--raw", action="store_true", help="ignore every configuration file")
+    if verb is None or verb not in ("", "list"):
+        _wire(parser, verb)
+        return parser
+    verbs = parser.add_subparsers()
+    for name, text in VERBS.items():
+        verbs.add_parser(name, help=text, formatter_class=parser.formatter_class)
+    return parser
+
+
+def _width() -> int:
+    """Columns for help, less a margin of 2; the usual way to ask loads several archive modules."""
+    try:
+        return (int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size(sys.__stdout__.fileno()).columns or 80) - 2
+    except (AttributeError, ValueError, OSError):
+        return 78
+
+
+def _wire(parser, verb: str | None) -> None:
+    from terok_util.cli_types import CommandDef, CommandTree
 
     from terok_executor._tree import COMMANDS
 
-    parser = argparse.ArgumentParser(
-        prog="terok-executor", description="Run AI coding agents in hardened, supervised containers."
-    )
-    parser.add_argument("--version", action="version", version=f"terok-executor {_version()}")
-    parser.add_argument("--config", metavar="PATH", help="read this configuration file instead of the usual ones")
-    parser.add_argument("--raw", action="store_true", help="ignore every configuration file")
-    _with_extras(COMMANDS).wire(parser)
-    return parser
+    tree = _with_extras(COMMANDS)
+    if verb is not None:
+        tree = CommandTree(
+            node if node.name == verb else CommandDef(name=node.name, help=node.help) for node in tree.roots
+        )
+    tree.wire(parser)
+
+
+def _version_action(base):
+    """An option that prints the version; the version is looked up only then."""
+
+    class Show(base):
+        def __call__(self, parser, *_rest):
+            print(f"terok-executor {_version()}")
+            parser.exit()
+
+    return Show
 
 
 def _with_extras(tree):
     """The tree as typed by people: long option names, the log verb, the passphrase tier for set-up."""
+    from dataclasses import replace
+
     from terok_util.cli_types import ArgDef, CommandTree
 
     from terok_executor.commands import LOGS_COMMAND

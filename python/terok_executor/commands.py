@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from terok_util.cli_types import ArgDef, CommandDef
 
+from terok_executor._outline import VERBS
+
 if TYPE_CHECKING:
     from terok_sandbox.config import SandboxConfig
 
@@ -396,10 +398,9 @@ def _remove_images(base: str) -> None:
 
 def _handle_list() -> None:
     """Print our containers and their states, sorted by name."""
-    from terok_executor.container.listing import states
+    from terok_executor.container import listing
 
-    for name, state in sorted(states().items()):
-        print(f"{name}  {state}")
+    listing.show()
 
 
 def _handle_stop(*, name: str) -> None:
@@ -504,7 +505,7 @@ _REPO = ArgDef(name="repo", nargs="?", default=".", help="Directory or git URL t
 
 RUN_COMMAND = CommandDef(
     name="run",
-    help="Run one agent in a hardened container",
+    help=VERBS["run"],
     handler=_handle_run,
     args=(
         ArgDef(name="agent", help="Agent to run, see agents list"),
@@ -536,7 +537,7 @@ RUN_COMMAND = CommandDef(
 )
 RUN_TOOL_COMMAND = CommandDef(
     name="run-tool",
-    help="Run one tool in a container of its own",
+    help=VERBS["run-tool"],
     handler=_handle_run_tool,
     args=(
         ArgDef(name="tool", help="Tool name (coderabbit)"),
@@ -556,7 +557,7 @@ RUN_TOOL_COMMAND = CommandDef(
 )
 AUTH_COMMAND = CommandDef(
     name="auth",
-    help="Authenticate an agent",
+    help=VERBS["auth"],
     handler=_handle_auth,
     args=(
         ArgDef(name="agent", help="Agent or tool to authenticate"),
@@ -566,7 +567,7 @@ AUTH_COMMAND = CommandDef(
 )
 AGENTS_COMMAND = CommandDef(
     name="agents",
-    help="List agents and choose the default ones",
+    help=VERBS["agents"],
     children=(
         CommandDef(
             name="list",
@@ -584,7 +585,7 @@ AGENTS_COMMAND = CommandDef(
 )
 BUILD_COMMAND = CommandDef(
     name="build",
-    help="Build the base and agent images",
+    help=VERBS["build"],
     handler=_handle_build,
     args=(
         _BASE,
@@ -597,7 +598,7 @@ BUILD_COMMAND = CommandDef(
 )
 SETUP_COMMAND = CommandDef(
     name="setup",
-    help="Prepare this host for running agents",
+    help=VERBS["setup"],
     handler=_handle_setup,
     args=(
         ArgDef(name="--check", action="store_true", help="Only report what is missing"),
@@ -609,7 +610,7 @@ SETUP_COMMAND = CommandDef(
 )
 UNINSTALL_COMMAND = CommandDef(
     name="uninstall",
-    help="Remove images and hooks, keep all data",
+    help=VERBS["uninstall"],
     handler=_handle_uninstall,
     args=(
         ArgDef(name="--no-sandbox", action="store_true", dest="no_sandbox", help="Leave the hooks in place"),
@@ -617,19 +618,19 @@ UNINSTALL_COMMAND = CommandDef(
         _BASE,
     ),
 )
-LIST_COMMAND = CommandDef(name="list", help="List running containers", handler=_handle_list)
+LIST_COMMAND = CommandDef(name="list", help=VERBS["list"], handler=_handle_list)
 STOP_COMMAND = CommandDef(
     name="stop",
-    help="Stop and remove one container of ours",
+    help=VERBS["stop"],
     handler=_handle_stop,
     args=(ArgDef(name="name", help="Container name"),),
 )
 SHOW_CONFIG_COMMAND = CommandDef(
-    name="show-config", help="Print the configuration that is in force", handler=_handle_show_config
+    name="show-config", help=VERBS["show-config"], handler=_handle_show_config
 )
 ACP_COMMAND = CommandDef(
     name="acp",
-    help="Serve the agents of one container over ACP",
+    help=VERBS["acp"],
     handler=_handle_acp,
     args=(
         ArgDef(name="container_name", help="Container whose agents are served"),
@@ -638,7 +639,7 @@ ACP_COMMAND = CommandDef(
 )
 LOGS_COMMAND = CommandDef(
     name="logs",
-    help="Print what a container wrote",
+    help=VERBS["logs"],
     handler=_handle_logs,
     args=(
         ArgDef(name="name", help="Container name"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from terok_executor.container import plan
+#: Label by which our own containers are found again.
+LABEL_MANAGED = "ai.terok.managed"
+MANAGED_BY = "executor"
 
 
 def states() -> dict[str, str]:
@@ -13,4 +15,10 @@ def states() -> dict[str, str]:
     """
     from terok_native import _lib
 
-    return _lib.podman_states_by_label(f"{plan.LABEL_MANAGED}={plan.MANAGED_BY}")
+    return _lib.podman_states_by_label(f"{LABEL_MANAGED}={MANAGED_BY}")
+
+
+def show() -> None:
+    """Print our containers and their states, sorted by name."""
+    for name, state in sorted(states().items()):
+        print(f"{name}  {state}")

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from terok_executor.container.listing import LABEL_MANAGED, MANAGED_BY
+
 Mode = Literal["headless", "interactive", "web", "tool"]
 
 #: Scope of tokens and keys for runs that belong to no project.
 STANDALONE_SCOPE = "standalone"
-#: Label by which our own containers are found again.
-LABEL_MANAGED = "ai.terok.managed"
-MANAGED_BY = "executor"
 
 NAME_PREFIX = "terok-executor-"
 WEB_PORT_IN_CONTAINER = 8080
@@ -119,4 +118,3 @@ def detect_timezone(explicit: str | None) -> str | None:
 def truthy(**values: Any) -> dict[str, Any]:
     """Return the keyword arguments that have a value."""
     return {key: value for key, value in values.items() if value}
-

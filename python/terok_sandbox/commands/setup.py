@@ -6,7 +6,6 @@ written only after complete success.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +78,8 @@ def _choose_tier(cfg: SandboxConfig, wanted: str | None) -> str | None:
 
 
 def _report_prerequisites() -> None:
+    import shutil
+
     print("Prerequisites:")
     for program, use in (("podman", "runs the containers"), ("git", "mirrors repositories")):
         with stage_line(program) as line:

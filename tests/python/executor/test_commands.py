@@ -35,6 +35,24 @@ def test_the_tree_is_the_one_callers_know():
     assert "cfg" in inspect.signature(COMMANDS.find_at(("run",)).handler).parameters
 
 
+def test_the_quick_outline_and_the_tree_say_the_same(monkeypatch):
+    from terok_executor import cli
+
+    monkeypatch.setenv("COLUMNS", "100")
+    assert cli._parser("").format_help() == cli._parser(None).format_help()
+    for words, verb in [
+        ([], ""), (["--raw", "-h", "run"], ""), (["--config", "run", "list"], "list"), (["--config=x", "logs"], "logs"),
+        (["--conf", "x", "run"], None), (["nonsense"], None), (["--version"], None),
+    ]:  # fmt: skip
+        assert cli._asked(words) == verb, words
+
+
+def test_help_and_lists_load_neither_the_tree_nor_the_data_classes(home):
+    probe = "import sys; from terok_executor.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    told = run(sys.executable, "-c", probe + "print([m for m in ('dataclasses', 'shutil') if m in sys.modules])", **home)
+    assert told.stdout.splitlines()[-1] == "[]", told.stdout + told.stderr
+
+
 def test_every_declared_argument_reaches_its_handler():
     for path, node in COMMANDS.walk():
         if node.handler is None:
