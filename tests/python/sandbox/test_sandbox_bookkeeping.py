@@ -89,7 +89,11 @@ class TestResources:
 
 
 class TestSidecar:
-    def test_content(self, cfg: SandboxConfig) -> None:
+    def test_content(self, cfg: SandboxConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in [name for name in os.environ if name.startswith(("TEROK_", "XDG_", "SSL_"))]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("TEROK_ROOT", "/state")
+        monkeypatch.setenv("XDG_RUNTIME_DIR", "/not/passed/on")
         tcp = dataclasses.replace(cfg, services_mode="tcp")
         made = allocate_per_container_resources(tcp, "c1")
         path = launch.write_sidecar(
@@ -119,6 +123,7 @@ class TestSidecar:
             ("gate_base_path", "/g"),
             ("gate_token", "terok-g-1"),
             ("gate_port", made.gate_port),
+            ("environment", {"TEROK_ROOT": "/state"}),
         ]
 
     def test_refusals(self, cfg: SandboxConfig, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
