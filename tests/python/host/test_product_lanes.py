@@ -1,0 +1,163 @@
+"""Supervised launches by the product in every lane: crun and runc, rootless and rootful, Podman 4 and 5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from lane import LANES
+from product_site import ProductSite
+
+LIFE = """
+set_up()
+box = Sandbox(cfg)
+made, spec = supervised("lane-life", "sh", "-c", "echo started >>/workspace/log; ls /run/terok; exec sleep 300")
+told = {}
+try:
+    box.run(spec)
+    told["answers"] = health("lane-life")
+    told["processes"] = len(supervisors())
+    told["inside"] = until(lambda: "vault.sock" in podman("logs", "lane-life").stdout)
+    podman("stop", "-t", "0", "lane-life")
+    told["ends with it"] = until(lambda: not supervisors(), 2)
+    told["no socket"] = not (made.container_runtime_dir / "vault.sock").exists()
+    box.start("lane-life")
+    told["answers again"] = health("lane-life")
+    podman("restart", "-t", "0", "lane-life")
+    told["after podman's own restart"] = health("lane-life")
+    told["started"] = (ROOT / "w/log").read_text().split()
+finally:
+    told["removed"] = [result.removed for result in box.stop(["lane-life"])]
+    told["none left"] = until(lambda: not supervisors(), 2)
+    told["cleaned"] = launch.cleanup("lane-life", cfg=cfg)
+told["files"] = sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*lane-life*"))
+told["directory"] = made.container_runtime_dir.exists()
+told["again"] = launch.cleanup("lane-life", cfg=cfg)
+tell(told)
+"""
+
+
+@pytest.fixture(params=LANES)
+def site(request: pytest.FixtureRequest, lane_folder: Path) -> ProductSite:
+    return ProductSite(LANES[request.param].require(), lane_folder).prepare()
+
+
+@pytest.fixture
+def rootless_site(lane_folder: Path) -> ProductSite:
+    return ProductSite(LANES["rootless"].require(), lane_folder).prepare()
+
+
+@pytest.fixture(params=["rootful", "rootful-runc", "podman5-rootful"])
+def rootful_site(request: pytest.FixtureRequest, lane_folder: Path) -> ProductSite:
+    return ProductSite(LANES[request.param].require(), lane_folder).prepare()
+
+
+def test_life_of_a_container_that_the_product_launched(site: ProductSite) -> None:
+    """Supervised from start to end, again after every restart, and gone without a trace."""
+    assert site.tell(LIFE) == {
+        "answers": 200,
+        "processes": 2,
+        "inside": True,
+        "ends with it": True,
+        "no socket": True,
+        "answers again": 200,
+        "after podman's own restart": 200,
+        "started": ["started"] * 3,
+        "removed": [True],
+        "none left": True,
+        "cleaned": True,
+        "files": [],
+        "directory": False,
+        "again": False,
+    }
+
+
+def test_a_supervisor_that_cannot_start_keeps_the_container_from_running(site: ProductSite) -> None:
+    told = site.tell(
+        """
+set_up()
+made, spec = supervised("lane-bad", "sh", "-c", "echo ran >/workspace/ran; sleep 300")
+cfg.routes_path.unlink()
+try: Sandbox(cfg).run(spec); why = ""
+except SystemExit as error: why = str(error)
+state = podman("container", "inspect", "lane-bad").returncode
+tell({"why": why, "ran": (ROOT / "w/ran").exists(), "container": state, "left": made.container_runtime_dir.exists(), "supervisors": supervisors()})
+"""
+    )
+    assert "cannot read the route table" in told.pop("why")
+    assert told == {"ran": False, "container": 125, "left": False, "supervisors": []}
+
+
+def test_services_on_ports(rootless_site: ProductSite) -> None:
+    """In TCP mode the container reaches its own broker on the host's loopback."""
+    told = rootless_site.tell(
+        """
+set_up()
+box = Sandbox(cfg)
+fetch = "wget -q -O- http://host.containers.internal:$PORT/-/health >/workspace/answer 2>&1; echo done >>/workspace/answer; exec sleep 300"
+made, spec = supervised("lane-tcp", "sh", "-c", fetch)
+import dataclasses
+spec = dataclasses.replace(spec, env={"PORT": str(made.token_broker_port)}, loopback_ports=(made.token_broker_port,))
+try:
+    box.run(spec)
+    told = {"mode": cfg.services_mode, "answers": health("lane-tcp", made.token_broker_port)}
+    until(lambda: (ROOT / "w/answer").exists() and "done" in (ROOT / "w/answer").read_text(), 10)
+    told["inside"] = (ROOT / "w/answer").read_text()
+finally: box.stop(["lane-tcp"])
+told["none left"] = until(lambda: not supervisors(), 2)
+told["cleaned"] = launch.cleanup("lane-tcp", cfg=cfg)
+tell(told)
+""",
+        **tcp(rootless_site),
+    )
+    assert told == {
+        "mode": "tcp",
+        "answers": 200,
+        "inside": '{"status": "ok"}done\n',
+        "none left": True,
+        "cleaned": True,
+    }
+
+
+def tcp(site: ProductSite) -> dict[str, str]:
+    """Settings of the TCP transport."""
+    path = site.folder / "tcp.yml"
+    path.write_text("services: {mode: tcp}\n")
+    path.chmod(0o644)
+    return {"TEROK_CONFIG_FILE": str(path)}
+
+
+def test_a_memory_limit_acts_and_is_told(rootful_site: ProductSite) -> None:
+    """Without a limit on swap the rest would be swapped out, so both are set."""
+    told = rootful_site.tell(
+        """
+set_up()
+os.chdir(ROOT)
+box = Sandbox(cfg)
+eat = "head -c 200000000 /dev/zero | tail -c 190000000 >/dev/null"
+made, spec = supervised("lane-mem", "sh", "-c", eat, memory="64m", extra_args=("--memory-swap", "64m"))
+try:
+    box.run(spec)
+    code = box.wait_for_exit("lane-mem", 60)
+    told = {"code": code, "oom": podman("inspect", "-f", "{{.State.OOMKilled}}", "lane-mem").stdout.strip()}
+finally: box.stop(["lane-mem"]); launch.cleanup("lane-mem", cfg=cfg)
+tell(told)
+"""
+    )
+    assert told["code"] == 137
+    # On version 1 cgroups, conmon of podman 4 leaves its note of the cause where podman does not find it.
+    assert told["oom"] == "true" or rootful_site.lane.number != 4
+
+
+def test_an_annotation_with_a_comma_is_refused_everywhere(site: ProductSite) -> None:
+    """Podman 4 would make two annotations of it; what is refused there must not start to work elsewhere."""
+    told = site.tell(
+        """
+box = Sandbox(cfg)
+spec = RunSpec("lane-comma", IMAGE, {}, (), ("true",), ROOT, annotations={"dossier.meta_path": "/a,terok.sandbox.sidecar=/b"})
+try: box.run(spec); why = ""
+except ValueError as error: why = str(error)
+tell({"why": why, "container": podman("container", "inspect", "lane-comma").returncode})
+"""
+    )
+    assert "comma" in told["why"] and told["container"] == 125
