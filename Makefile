@@ -18,7 +18,7 @@ export TEROK_BUILD_PROFILE := $(if $(RELEASE),dist,release)
 
 SOURCES := $(shell git ls-files -co --exclude-standard -- src python build_backend data Cargo.toml Cargo.lock pyproject.toml)
 
-.PHONY: help demo test test-rust test-python check bench wheel dev clean packages cargo
+.PHONY: help demo test test-rust test-python check bench wheel dev docs clean packages cargo
 
 help:
 	@echo "make demo    an AI agent edits a repository inside a hardened, supervised container"
@@ -27,6 +27,7 @@ help:
 	@echo "make bench   the figures, each beside what it is compared with"
 	@echo "make wheel   the wheel, in dist/ (RELEASE=1: optimised as a whole)"
 	@echo "make dev     the wheel installed into .venv"
+	@echo "make docs    docs/reference/, from what the program knows"
 	@echo "make clean   remove everything that was built"
 
 packages:
@@ -72,6 +73,9 @@ test-python: dev
 
 check: dev
 	@tools/check
+
+docs: dev
+	@$(BIN)/python tools/reference.py
 
 bench: dev
 	@benches/run
