@@ -134,7 +134,8 @@ impl Podman {
         std::env::split_paths(&path).map(|dir| dir.join(program)).find(|candidate| is_executable(candidate))
     }
 
-    fn cache_key(&self) -> Option<String> {
+    /// What tells this program and its configuration from another; `None` when there is no such program.
+    pub(crate) fn cache_key(&self) -> Option<String> {
         let path = self.resolved()?;
         let meta = std::fs::metadata(&path).ok()?;
         let variables = ["CONTAINERS_CONF", "CONTAINERS_CONF_OVERRIDE", "HOME", "XDG_CONFIG_HOME"]

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod gpu;
 pub mod image;
 pub mod info;
+pub mod listing;
 pub mod logs;
 pub mod runtime;
 pub mod size;

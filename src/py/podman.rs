@@ -152,7 +152,14 @@ fn podman_states(py: Python<'_>, prefix: &str) -> Vec<(String, String)> {
 /// `{name: state}` of all containers that carry a label (`key=value`); raises when podman cannot tell.
 #[pyfunction]
 fn podman_states_by_label(py: Python<'_>, label: &str) -> PyResult<std::collections::BTreeMap<String, String>> {
-    let states = py.detach(|| Podman::new().states_with_label(label)).map_err(errors::to_py)?;
+    let states = py.detach(|| {
+        let podman = Podman::new();
+        match ::base::path::sandbox_runtime_root() {
+            Ok(directory) => podman.known_states(label, &directory),
+            Err(_) => podman.states_with_label(label),
+        }
+    });
+    let states = states.map_err(errors::to_py)?;
     Ok(states.into_iter().collect())
 }
 
