@@ -53,17 +53,21 @@ class ProcessWatch:
                 self.found.add(f"{what} of process {process.name}: {program}")
 
 
-def search_for_key(container: str, image: str, key: str, host_paths: list[Path], watch: ProcessWatch) -> list[str]:
+def search_for_key(
+    container: str, image: str, key: str, host_paths: list[Path], watch: ProcessWatch, *, whole: bool = True
+) -> list[str]:
     """Return one line per place where *key* stands; empty when it stands nowhere.
 
     Searched: ``podman inspect``, every file of the container, the image's history, the container's log, the given files
-    and folders of the host, and what *watch* saw of processes.
+    and folders of the host, and what *watch* saw of processes. Without *whole* only those files of the container are
+    read that it wrote itself; that is enough for a key that is younger than the image.
     """
+    files = ["podman", "export", container] if whole else _written_files(container)
     places: list[tuple[str, list[str]]] = [
         ("podman inspect", ["podman", "inspect", container]),
         ("image history", ["podman", "history", "--no-trunc", image]),
         ("container log", ["podman", "logs", container]),
-        ("files of the container", ["podman", "export", container]),
+        ("files of the container", files),
     ]
     needle = key.encode()
     found = [what for what, command in places if _in_output(command, needle)]
@@ -71,6 +75,13 @@ def search_for_key(container: str, image: str, key: str, host_paths: list[Path],
     found += sorted(watch.found)
     print(f"    searched {len(places)} views of the container, {watch.samples} samples of all processes, host files")
     return found
+
+
+def _written_files(container: str) -> list[str]:
+    """The command that prints the container's own layer; its files may belong to ids of its user namespace."""
+    asked = ["podman", "inspect", "--format", "{{.GraphDriver.Data.UpperDir}}", container]
+    layer = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    return ["podman", "unshare", "tar", "-C", layer, "-cf", "-", "."]
 
 
 def _in_output(command: list[str], needle: bytes) -> bool:

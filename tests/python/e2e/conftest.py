@@ -1,0 +1,63 @@
+"""Real agents in real containers, from the outside: the command line and the Python interface.
+
+Runs as an unprivileged user with rootless Podman and the machine's network (for the first build of the image, which the
+account's store then keeps).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[2]
+sys.path[:0] = [str(HERE), str(REPOSITORY / "tests/host"), str(REPOSITORY / "demo")]
+
+from e2e_site import AGENTS, Site, opened  # noqa: E402
+from lane import pytest_terminal_summary  # noqa: E402, F401
+
+
+def _cannot_run() -> str:
+    if os.getuid() == 0:
+        return "rootless Podman needs an unprivileged user: tests/host/with-test-host tests/host/as-tester"
+    if shutil.which("podman") is None:
+        return "podman is not installed"
+    done = subprocess.run(["podman", "info"], capture_output=True, text=True, timeout=60)
+    return "" if done.returncode == 0 else f"podman does not work: {done.stderr.strip()}"
+
+
+@pytest.fixture(scope="session")
+def image() -> tuple[str, str]:
+    """The base image and the agent image, built when the account's store does not hold them."""
+    if reason := _cannot_run():
+        pytest.skip(f"end to end: {reason}")
+    from terok_executor.container.build import ImageBuilder, make_base_image
+
+    base = make_base_image()
+    return base, ImageBuilder(base, "deb").build_base(agents=AGENTS, tag_as_default=True).l1
+
+
+@pytest.fixture(scope="session")
+def shared_site(image: tuple[str, str]) -> Iterator[Site]:
+    # Short, because socket paths below it are limited.
+    root = Path(tempfile.mkdtemp(prefix="te2e-", dir="/tmp"))
+    try:
+        with opened(root, *image) as site:
+            yield site
+    finally:
+        # Some files belong to ids that only the container's user namespace may touch.
+        subprocess.run(["podman", "unshare", "rm", "-rf", "--", str(root)], check=False)
+
+
+@pytest.fixture
+def site(shared_site: Site) -> Iterator[Site]:
+    """The suite's account, without any container before and after."""
+    yield shared_site
+    shared_site.stop_all()
