@@ -270,6 +270,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(podman_force_remove, m)?,
         wrap_pyfunction!(podman_names, m)?,
         wrap_pyfunction!(podman_states, m)?,
+        wrap_pyfunction!(podman_states_by_label, m)?,
         wrap_pyfunction!(podman_rw_sizes, m)?,
         wrap_pyfunction!(podman_image_id, m)?,
         wrap_pyfunction!(podman_image_exists, m)?,
