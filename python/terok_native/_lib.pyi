@@ -1,7 +1,8 @@
 """Types of the extension module. `tools/guard.py` holds this file against the extension that was built.
 
 What crosses as plain data is described by the mappings at the top; `_Json` stands for what a caller's file holds.
-Failures are raised as the exceptions of the packages (see `src/py/errors.rs`), a value of the wrong shape as `ValueError`.
+Failures are raised as the exceptions of the packages (see `src/py/errors.rs`), a value of the wrong shape as
+`ValueError`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -271,6 +272,7 @@ def sandbox_sealed_copies(spec: _Spec) -> list[_Copy]: ...
 def sandbox_sealed_directories(spec: _Spec) -> None: ...
 def sandbox_redact(args: Sequence[str]) -> list[str]: ...
 def sandbox_check_name(name: str) -> None: ...
+def sandbox_check_run_line(args: list[str]) -> int: ...
 
 @final
 class PortRegistryRef:

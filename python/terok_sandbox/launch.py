@@ -1,8 +1,8 @@
 """What one container gets and leaves: resources, sidecar, launch journal, cleanup.
 
 A launch is opened with :func:`begin` (or by :func:`allocate_per_container_resources`), told about what it makes with
-:func:`note_temp_dir` and :func:`note_token`, and closed with :func:`finish` or taken back with :func:`abandon`. A launch
-whose process died is taken back by the next :func:`recover`.
+:func:`note_temp_dir` and :func:`note_token`, and closed with :func:`finish` or taken back with :func:`abandon`. A
+launch whose process died is taken back by the next :func:`recover`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from .config import SandboxConfig
 
@@ -59,7 +60,9 @@ def _revoker(cfg: SandboxConfig) -> Callable[[str, str], None]:
 def _report(undone: dict[str, Any] | None) -> None:
     from terok_util import sanitize_tty
 
-    for leftover in (undone or {}).get("leftovers", ()):
+    if undone is None:
+        return
+    for leftover in undone["leftovers"]:
         print(f"Warning: left behind by `{undone['container']}`: {sanitize_tty(leftover)}", file=sys.stderr)
 
 
@@ -93,7 +96,10 @@ def abandon(container: str, *, cfg: SandboxConfig) -> None:
 
 
 def recover(*, cfg: SandboxConfig) -> list[str]:
-    """Takes back every launch whose process is gone; their container names. One directory listing when there is none."""
+    """Takes back every launch whose process is gone; their container names. One directory listing when there is none.
+
+    Every ten minutes at most, also forgets containers that were removed in another way more than an hour ago.
+    """
     undone = _native().sandbox_recover(_place(cfg), _revoker(cfg))
     for one in undone:
         _report(one)
@@ -113,7 +119,7 @@ def cleanup(container: str, *, cfg: SandboxConfig) -> bool:
 
 @contextmanager
 def guarded(container: str, *, cfg: SandboxConfig) -> Iterator[None]:
-    """A launch as a block: opened, closed when the block ends, taken back when it raises. Inner blocks join outer ones."""
+    """A launch as a block: opened, closed when the block ends, taken back when it raises. Inner blocks join outer."""
     names: set[str] = _open.__dict__.setdefault("names", set())
     if container in names:
         yield
@@ -149,18 +155,10 @@ def allocate_per_container_resources(cfg: SandboxConfig, container: str) -> PerC
 
 
 def write_sidecar(
-    container_name: str,
-    *,
-    cfg: SandboxConfig,
-    per_container: PerContainerResources,
-    scope_id: str = "",
-    project_id: str = "",
-    task_id: str = "",
-    dossier_path: Path | None = None,
-    gate_base_path: Path | None = None,
-    gate_token: str | None = None,
-    gate_port: int | None = None,
-) -> Path | None:
+    container_name: str, *, cfg: SandboxConfig, per_container: PerContainerResources, scope_id: str = "",
+    project_id: str = "", task_id: str = "", dossier_path: Path | None = None, gate_base_path: Path | None = None,
+    gate_token: str | None = None, gate_port: int | None = None,
+) -> Path | None:  # fmt: skip
     """Writes the container's sidecar, 0600 and complete; ``None`` with a warning on stderr when it cannot be written.
 
     Raises ``ValueError`` for a name that is not one plain path component, or for members that no supervisor accepts.

@@ -8,7 +8,7 @@ use ::podman::command::Verb;
 use ::sandbox::argv::Context;
 use ::sandbox::journal::{self, Note, Token};
 use ::sandbox::spec::{Place, RunSpec};
-use ::sandbox::{LaunchError, execute, network, redact, resources, sealed, sidecar, supervision, undo};
+use ::sandbox::{LaunchError, execute, network, redact, resources, sealed, sidecar, stray, supervision, undo};
 use pyo3::prelude::*;
 use wire::sidecar::Sidecar;
 
@@ -71,11 +71,16 @@ fn sandbox_abandon<'py>(
     convert::to_py(py, &undone.map_err(errors::to_py)?)
 }
 
-/// Takes back every launch whose process is gone.
+/// Takes back every launch whose process is gone, and now and then what containers left that are no more.
 #[pyfunction]
 fn sandbox_recover<'py>(py: Python<'py>, place: &Bound<'py, PyAny>, revoke: Py<PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let place: Place = convert::from_py(place)?;
-    let undone = py.detach(|| undo::recover(&place, &Podman::new(), &mut revoker(&revoke)));
+    let undone = py.detach(|| {
+        let (podman, mut revoke) = (Podman::new(), revoker(&revoke));
+        let mut undone = undo::recover(&place, &podman, &mut revoke);
+        undone.extend(stray::sweep(&place, &podman, &mut revoke));
+        undone
+    });
     convert::to_py(py, &undone)
 }
 
@@ -216,6 +221,12 @@ fn sandbox_check_name(name: &str) -> PyResult<()> {
     ::base::ident::check_container_name(name).map_err(|e| errors::to_py(LaunchError::from(e)))
 }
 
+/// Judges the words of a `podman run` line; the position of the image.
+#[pyfunction]
+fn sandbox_check_run_line(args: Vec<String>) -> PyResult<usize> {
+    ::sandbox::extra::check_run_line(&args).map_err(errors::to_py)
+}
+
 /// Adds this room's functions and classes to the extension module.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     for function in [
@@ -238,6 +249,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(sandbox_sealed_directories, m)?,
         wrap_pyfunction!(sandbox_redact, m)?,
         wrap_pyfunction!(sandbox_check_name, m)?,
+        wrap_pyfunction!(sandbox_check_run_line, m)?,
     ] {
         m.add_function(function)?;
     }

@@ -106,6 +106,11 @@ const DEVICES: &[&str] = &["/dev/fuse", "/dev/net/tun", "/dev/kvm", "/dev/dri", 
 /// Places inside that belong to the launch.
 const OWN_PLACES: &[&str] = &["/run/terok", "/usr/local/share/terok-sandbox/bridges"];
 
+/// Options of an interactive `podman run` that a launch in the background has no use for.
+const FOREGROUND: &[&str] = &["--detach", "--rmi", "--sig-proxy"];
+/// Short flags, as they may be written together.
+const SHORT_FLAGS: &[char] = &['d', 'i', 't'];
+
 /// Checks the options one after another.
 ///
 /// # Errors
@@ -113,23 +118,54 @@ const OWN_PLACES: &[&str] = &["/run/terok", "/usr/local/share/terok-sandbox/brid
 pub fn check(args: &[String]) -> Result<(), LaunchError> {
     let mut rest = args.iter();
     while let Some(word) = rest.next() {
-        let (flag, inline) = split(word);
-        if DENIED.contains(&flag) {
-            return Err(refused(word, "would undo the protection of the container and is not accepted"));
-        }
-        if FLAGS.contains(&flag) && matches!(inline, None | Some("true" | "false")) {
-            continue;
-        }
-        if !VALUED.contains(&flag) {
-            return Err(refused(word, "is not a podman option that callers may add"));
-        }
-        let value = match inline {
-            Some(value) => value,
-            None => rest.next().map(String::as_str).ok_or_else(|| refused(word, "has no value"))?,
-        };
-        judge(flag, value)?;
+        check_one(word, &mut rest)?;
     }
     Ok(())
+}
+
+/// Checks what stands in front of the image on a `podman run` line; the position of the image.
+///
+/// # Errors
+/// [`LaunchError::Spec`] naming the first option that is refused, or that there is no image.
+pub fn check_run_line(args: &[String]) -> Result<usize, LaunchError> {
+    let mut rest = args.iter();
+    while let Some(word) = rest.next() {
+        if word == "--" || !word.starts_with('-') {
+            let image = args.len() - rest.len() - usize::from(word != "--");
+            return if image < args.len() { Ok(image) } else { Err(no_image()) };
+        }
+        let flag = word.split('=').next().unwrap_or_default();
+        let joined = word.len() > 1 && word[1..].chars().all(|letter| SHORT_FLAGS.contains(&letter));
+        if flag == "--cap-drop" {
+            return Err(refused(word, "is set by the launch itself and is not accepted"));
+        }
+        if !joined && !FOREGROUND.contains(&flag) {
+            check_one(word, &mut rest)?;
+        }
+    }
+    Err(no_image())
+}
+
+fn no_image() -> LaunchError {
+    LaunchError::spec("podman arguments", "", "name no image")
+}
+
+fn check_one<'a>(word: &str, rest: &mut impl Iterator<Item = &'a String>) -> Result<(), LaunchError> {
+    let (flag, inline) = split(word);
+    if DENIED.contains(&flag) {
+        return Err(refused(word, "would undo the protection of the container and is not accepted"));
+    }
+    if FLAGS.contains(&flag) && matches!(inline, None | Some("true" | "false")) {
+        return Ok(());
+    }
+    if !VALUED.contains(&flag) {
+        return Err(refused(word, "is not a podman option that callers may add"));
+    }
+    let value = match inline {
+        Some(value) => value,
+        None => rest.next().map(String::as_str).ok_or_else(|| refused(word, "has no value"))?,
+    };
+    judge(flag, value)
 }
 
 /// The long form of an option and the value that is glued to it.
@@ -213,6 +249,44 @@ fn refused(word: &str, why: &str) -> LaunchError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_line_is_read_up_to_its_image() {
+        let words = |line: &str| line.split(' ').filter(|w| !w.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+        for (line, image) in [
+            ("img", 0),
+            ("-it --rm img --name x --privileged", 2),
+            ("-d -e A=1 -v/h:/w --memory 1g img", 6),
+            ("-dit --label=a=b -- img -v /run/terok:/x", 3),
+        ] {
+            assert_eq!(check_run_line(&words(line)).unwrap(), image, "{line}");
+        }
+        for line in [
+            "",
+            "-it",
+            "--",
+            "-e img",
+            "--name x img",
+            "--name=x img",
+            "--net host img",
+            "--cap-drop ALL img",
+            "-v/h:/run/terok/x img",
+            "--mount type=bind,src=/h,dst=/run/terok img",
+            "--tmpfs /run img",
+            "--volumes-from c img",
+            "--privileged img",
+            "--security-opt seccomp=unconfined img",
+            "--runtime=/tmp/x img",
+            "--pod p img",
+            "--uidmap 0:0:1 img",
+            "--pid=host img",
+            "-dx img",
+            "--unknown img",
+            "- img",
+        ] {
+            assert!(check_run_line(&words(line)).is_err(), "{line}");
+        }
+    }
 
     #[test]
     fn table() {

@@ -25,6 +25,7 @@ pub mod service_port;
 pub mod sidecar;
 pub mod spec;
 pub mod stamp;
+pub mod stray;
 pub mod supervision;
 pub mod undo;
 

@@ -42,7 +42,7 @@ def db(monkeypatch: pytest.MonkeyPatch) -> Db:
 
 def traces(cfg: SandboxConfig) -> set[str]:
     roots = (Path(cfg.state_dir), Path(cfg.runtime_dir))
-    found = {str(p.relative_to(root)) for root in roots for p in root.rglob("*") if p.name != ".lock"}
+    found = {str(p.relative_to(root)) for root in roots for p in root.rglob("*") if p.name not in (".lock", ".swept")}
     return found - {"launches", "run", "sidecar", "sandbox", "sandbox/runs"}
 
 

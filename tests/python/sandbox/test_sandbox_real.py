@@ -22,7 +22,7 @@ def spec(name, *command, **more):
     work = (VolumeSpec(ROOT / "w", "/workspace", "private"),)
     fields = dict(container_name=name, image=IMAGE, env={}, volumes=work, command=command, task_dir=ROOT)
     return RunSpec(**(fields | more))
-def traces(): return sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if p.is_file() and p.name != ".lock" and p.parent != ROOT / "w")
+def traces(): return sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if p.is_file() and p.name not in (".lock", ".swept") and p.parent != ROOT / "w")
 def refusal(call):
     try: call()
     except SystemExit as error: return str(error.code)
