@@ -156,7 +156,8 @@ def sample_repository(work: Path) -> Path:
     """A fresh git repository with one failing test."""
     repo = work / "sample"
     shutil.copytree(HERE / "sample", repo)
-    for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "A greeting with a failing test"]):
+    commit = ["commit", "-q", "-m", "A greeting with a failing test"]
+    for command in (["init", "-q", "-b", "main"], ["add", "."], commit):
         identity = ["-c", "user.name=Demo", "-c", "user.email=demo@localhost"]
         subprocess.run(["git", "-C", str(repo), *identity, *command], check=True)
     return repo

@@ -108,7 +108,8 @@ def _files(paths: list[Path]):
         if path.is_file():
             yield path
         else:
-            yield from (p for p in path.rglob("*") if p.is_file() and not p.is_symlink() and p.stat().st_size < _LOG_LIMIT)
+            files = (p for p in path.rglob("*") if p.is_file() and not p.is_symlink())
+            yield from (p for p in files if p.stat().st_size < _LOG_LIMIT)
 
 
 def _in_file(path: Path, needle: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Guards what no compiler checks: file sizes, module heads, words that do not belong here, stubs that fit the extension.
+"""Guards what no compiler checks: file sizes, module heads, words that do not belong here, the extension's stubs.
 
 Prints one line per finding and exits 1 when there is any.
 """

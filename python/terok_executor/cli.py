@@ -100,8 +100,8 @@ def _parser(verb: str | None):
 def _width() -> int:
     """Columns for help, less a margin of 2; the usual way to ask loads several archive modules."""
     try:
-        return (int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size(sys.__stdout__.fileno()).columns or 80) - 2
-    except (AttributeError, ValueError, OSError):
+        return (int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size().columns or 80) - 2
+    except (ValueError, OSError):
         return 78
 
 
@@ -121,12 +121,11 @@ def _wire(parser, verb: str | None) -> None:
 def _version_action(base):
     """An option that prints the version; the version is looked up only then."""
 
-    class Show(base):
-        def __call__(self, parser, *_rest):
-            print(f"terok-executor {_version()}")
-            parser.exit()
+    def show(_self, parser, *_rest):
+        print(f"terok-executor {_version()}")
+        parser.exit()
 
-    return Show
+    return type("Version", (base,), {"__call__": show})
 
 
 def _with_extras(tree):

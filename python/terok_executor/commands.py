@@ -9,14 +9,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from terok_util.cli_types import ArgDef, CommandDef
+from terok_util.cli_types import CommandDef
 
+from terok_executor import arguments
 from terok_executor._outline import VERBS
+from terok_executor.arguments import DEFAULT_BASE as _DEFAULT_BASE
 
 if TYPE_CHECKING:
     from terok_sandbox.config import SandboxConfig
+    from terok_util.cli_types import ArgDef
 
-_DEFAULT_BASE = "fedora:44"
 #: Exit statuses of the gates in front of a run.
 EXIT_SETUP_NEEDED = 3
 EXIT_DOWNGRADE = 4
@@ -26,34 +28,14 @@ EXIT_DOWNGRADE = 4
 
 
 def _handle_run(
-    *,
-    agent: str,
-    repo: str = ".",
-    prompt: str | None = None,
-    model: str | None = None,
-    max_turns: int | None = None,
-    timeout: int = 1800,
-    interactive: bool = False,
-    web: bool = False,
-    port: int | None = None,
-    gate: bool = True,
-    no_gate: bool = False,
-    branch: str | None = None,
-    name: str | None = None,
-    restricted: bool = False,
-    gpu: bool = False,
-    memory: str | None = None,
-    cpus: str | None = None,
-    git_identity_from_host: bool = False,
-    shared_dir: str | None = None,
-    shared_mount: str = "/shared",
-    base: str = _DEFAULT_BASE,
-    family: str | None = None,
-    timezone: str | None = None,
-    yes: bool = False,
-    no_preflight: bool = False,
-    cfg: SandboxConfig | None = None,
-) -> None:
+    *, agent: str, repo: str = ".", prompt: str | None = None, model: str | None = None,
+    max_turns: int | None = None, timeout: int = 1800, interactive: bool = False, web: bool = False,
+    port: int | None = None, gate: bool = True, no_gate: bool = False, branch: str | None = None,
+    name: str | None = None, restricted: bool = False, gpu: bool = False, memory: str | None = None,
+    cpus: str | None = None, git_identity_from_host: bool = False, shared_dir: str | None = None,
+    shared_mount: str = "/shared", base: str = _DEFAULT_BASE, family: str | None = None,
+    timezone: str | None = None, yes: bool = False, no_preflight: bool = False, cfg: SandboxConfig | None = None,
+) -> None:  # fmt: skip
     """Run one agent: headless with a prompt, interactive, or as a web front end."""
     if not (web or interactive or prompt):
         raise SystemExit(
@@ -85,22 +67,11 @@ def _handle_run(
 
 
 def _handle_run_tool(
-    *,
-    tool: str,
-    repo: str = ".",
-    branch: str | None = None,
-    gate: bool = True,
-    no_gate: bool = False,
-    name: str | None = None,
-    timeout: int = 600,
-    tool_args: list[str] | tuple[str, ...] = (),
-    base: str = _DEFAULT_BASE,
-    family: str | None = None,
-    timezone: str | None = None,
-    yes: bool = False,
-    no_preflight: bool = False,
-    cfg: SandboxConfig | None = None,
-) -> None:
+    *, tool: str, repo: str = ".", branch: str | None = None, gate: bool = True, no_gate: bool = False,
+    name: str | None = None, timeout: int = 600, tool_args: list[str] | tuple[str, ...] = (),
+    base: str = _DEFAULT_BASE, family: str | None = None, timezone: str | None = None, yes: bool = False,
+    no_preflight: bool = False, cfg: SandboxConfig | None = None,
+) -> None:  # fmt: skip
     """Run one tool from its own image."""
     base = _base_image(base)
     _setup_verdict_or_exit(no_preflight)
@@ -144,7 +115,7 @@ def _host_identity() -> dict[str, str]:
 
     name, email = ask("user.name"), ask("user.email")
     if not name:
-        print("warning: the global git configuration has no user.name; commits carry no human identity", file=sys.stderr)
+        print("warning: git's global user.name is not set; commits carry no human identity", file=sys.stderr)
         return {}
     print(f"commits name {name} as the human", file=sys.stderr)
     identity = {"human_name": name, "authorship": "agent-human"}
@@ -158,8 +129,6 @@ def _setup_verdict_or_exit(no_preflight: bool) -> None:
     from terok_sandbox.setup_stamp import SetupVerdict, needs_setup, stamp_path
 
     verdict = needs_setup()
-    if verdict is SetupVerdict.OK:
-        return
     if verdict is SetupVerdict.STALE_AFTER_DOWNGRADE:
         _complain(
             f"cannot run: downgrade detected ({_name_downgraded_packages() or 'one or more packages'})",
@@ -171,6 +140,8 @@ def _setup_verdict_or_exit(no_preflight: bool) -> None:
         SetupVerdict.STALE_AFTER_UPDATE: "the software was updated since the last set-up",
         SetupVerdict.STAMP_CORRUPT: f"the set-up stamp `{stamp_path()}` cannot be read",
     }
+    if verdict not in reasons:
+        return
     _complain(f"cannot run: {reasons[verdict]}", "run `terok-executor setup`, or pass --no-preflight to go on without")
     raise SystemExit(EXIT_SETUP_NEEDED)
 
@@ -201,15 +172,9 @@ def _is_older(new: str, old: str) -> bool:
 
 
 def _preflight_or_exit(
-    provider: str,
-    base: str,
-    family: str | None,
-    yes: bool,
-    no_preflight: bool,
-    cfg: SandboxConfig | None = None,
-    *,
-    image: bool = True,
-) -> None:
+    provider: str, base: str, family: str | None, yes: bool, no_preflight: bool, cfg: SandboxConfig | None = None,
+    *, image: bool = True,
+) -> None:  # fmt: skip
     """Check what a run needs; repair it with the user's consent, or stop and say what is missing."""
     if no_preflight:
         return
@@ -283,14 +248,9 @@ def _handle_agents_set(*, selection: str | None = None) -> None:
 
 
 def _handle_build(
-    *,
-    base: str = _DEFAULT_BASE,
-    family: str | None = None,
-    agents: str = "all",
-    rebuild: bool = False,
-    full_rebuild: bool = False,
-    sidecar: bool = False,
-) -> None:
+    *, base: str = _DEFAULT_BASE, family: str | None = None, agents: str = "all", rebuild: bool = False,
+    full_rebuild: bool = False, sidecar: bool = False,
+) -> None:  # fmt: skip
     """Build the base and agent images, with *sidecar* also the tool image."""
     from terok_executor.config import image_agents
     from terok_executor.container.build import BuildError, ImageBuilder
@@ -316,15 +276,9 @@ def _parse_selection(text: str) -> Any:
 
 
 def _handle_setup(
-    *,
-    check: bool = False,
-    no_sandbox: bool = False,
-    no_images: bool = False,
-    base: str = _DEFAULT_BASE,
-    family: str | None = None,
-    passphrase_tier: str | None = None,
-    cfg: SandboxConfig | None = None,
-) -> None:
+    *, check: bool = False, no_sandbox: bool = False, no_images: bool = False, base: str = _DEFAULT_BASE,
+    family: str | None = None, passphrase_tier: str | None = None, cfg: SandboxConfig | None = None,
+) -> None:  # fmt: skip
     """Install the hooks, provision the vault, build the images; with *check* only look."""
     base = _base_image(base)
     if check:
@@ -334,9 +288,10 @@ def _handle_setup(
     if not no_sandbox:
         from terok_executor.sandbox import ensure_sandbox_ready
 
-        extra = {"passphrase_tier": passphrase_tier} if passphrase_tier else {}
+        extra: dict[str, Any] = {"passphrase_tier": passphrase_tier} if passphrase_tier else {}
         ensure_sandbox_ready(cfg=cfg, **extra)
     if not no_images:
+        # Last, because the first time takes minutes.
         _build_images_with_banner(base, family)
     print("next: `terok-executor auth claude --api-key -`, then `terok-executor run claude . -p \"…\"`")
 
@@ -365,12 +320,9 @@ def _build_images_with_banner(base: str, family: str | None) -> None:
 
 
 def _handle_uninstall(
-    *,
-    no_sandbox: bool = False,
-    keep_images: bool = False,
-    base: str = _DEFAULT_BASE,
+    *, no_sandbox: bool = False, keep_images: bool = False, base: str = _DEFAULT_BASE,
     cfg: SandboxConfig | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Remove the images, then the hooks; credentials, configuration and state stay."""
     if not keep_images:
         _remove_images(_base_image(base))
@@ -454,7 +406,9 @@ def _shown_config(cfg: SandboxConfig) -> dict[str, Any]:
         value = getattr(cfg, field.name)
         if field.name in hidden and value:
             value = "<redacted>"
-        shown[field.name] = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+        if isinstance(value, (tuple, Path)):
+            value = list(value) if isinstance(value, tuple) else str(value)
+        shown[field.name] = value
     return shown
 
 
@@ -490,179 +444,40 @@ def _handle_vault_clean(*, cfg: SandboxConfig | None = None) -> None:
 
 # -- the tree ----------------------------------------------------------------------------------------------------------
 
-_AGENTS_HELP = "Selection: names, -names to leave out, or all"
-_BASE = ArgDef(name="--base", default=_DEFAULT_BASE, help="Base image to build on top of")
-_FAMILY = ArgDef(name="--family", help="Package family of the base: deb or rpm")
-_TIMEZONE = ArgDef(name="--timezone", help="IANA time zone; default is the host's")
-_YES = ArgDef(name="--yes", action="store_true", dest="yes", help="Answer every question with yes")
-_NO_PREFLIGHT = ArgDef(
-    name="--no-preflight", action="store_true", dest="no_preflight", help="Skip the checks before the run"
-)
-_GATE = ArgDef(name="--gate", action="store_true", default=True, help="Use gate (default)")
-_NAME = ArgDef(name="--name", help="Container name override")
-_BRANCH = ArgDef(name="--branch", help="Branch to check out inside")
-_REPO = ArgDef(name="repo", nargs="?", default=".", help="Directory or git URL to work on")
 
-RUN_COMMAND = CommandDef(
-    name="run",
-    help=VERBS["run"],
-    handler=_handle_run,
-    args=(
-        ArgDef(name="agent", help="Agent to run, see agents list"),
-        _REPO,
-        ArgDef(name="-p", dest="prompt", help="Prompt for a headless run"),
-        ArgDef(name="-m", dest="model", help="Model override"),
-        ArgDef(name="--max-turns", type=int, help="Maximum agent turns"),
-        ArgDef(name="--timeout", type=int, default=1800, help="Seconds the agent may run"),
-        ArgDef(name="--interactive", action="store_true", help="Start and wait for a login"),
-        ArgDef(name="--web", action="store_true", help="Toad web mode"),
-        ArgDef(name="--port", type=int, help="Web port on this host, default any"),
-        _GATE,
-        ArgDef(name="--no-gate", action="store_true", help="Let the container clone directly"),
-        _BRANCH,
-        _NAME,
-        ArgDef(name="--restricted", action="store_true", help="Ask before each action, no privilege gain"),
-        ArgDef(name="--gpu", action="store_true", help="Enable GPU passthrough"),
-        ArgDef(name="--memory", help="Memory limit such as 4g"),
-        ArgDef(name="--cpus", help="CPU limit such as 2.0"),
-        ArgDef(name="--git-identity-from-host", action="store_true", help="Name the host's git user in commits"),
-        ArgDef(name="--shared-dir", help="Host directory to mount as well"),
-        ArgDef(name="--shared-mount", default="/shared", help="Where the shared directory appears"),
-        _BASE,
-        _FAMILY,
-        _TIMEZONE,
-        _YES,
-        _NO_PREFLIGHT,
-    ),
-)
-RUN_TOOL_COMMAND = CommandDef(
-    name="run-tool",
-    help=VERBS["run-tool"],
-    handler=_handle_run_tool,
-    args=(
-        ArgDef(name="tool", help="Tool name (coderabbit)"),
-        _REPO,
-        _BRANCH,
-        _GATE,
-        ArgDef(name="--no-gate", action="store_true", help="Disable gate"),
-        _NAME,
-        ArgDef(name="--timeout", type=int, default=600, help="Seconds the tool may run"),
-        ArgDef(name="tool_args", nargs="*", help="Arguments for the tool, after --"),
-        _BASE,
-        _FAMILY,
-        _TIMEZONE,
-        _YES,
-        _NO_PREFLIGHT,
-    ),
-)
-AUTH_COMMAND = CommandDef(
-    name="auth",
-    help=VERBS["auth"],
-    handler=_handle_auth,
-    args=(
-        ArgDef(name="agent", help="Agent or tool to authenticate"),
-        ArgDef(name="--api-key", help="Store this key; - reads it from standard input"),
-        ArgDef(name="--base-image", help="Base image of the login container"),
-    ),
-)
+def _verb(name: str, handler: Any, args: tuple[ArgDef, ...] = ()) -> CommandDef:
+    return CommandDef(name=name, help=VERBS[name], handler=handler, args=args)
+
+
+RUN_COMMAND = _verb("run", _handle_run, arguments.RUN)
+RUN_TOOL_COMMAND = _verb("run-tool", _handle_run_tool, arguments.RUN_TOOL)
+AUTH_COMMAND = _verb("auth", _handle_auth, arguments.AUTH)
 AGENTS_COMMAND = CommandDef(
     name="agents",
     help=VERBS["agents"],
     children=(
         CommandDef(
-            name="list",
-            help="List the agents we know",
-            handler=_handle_agents_list,
-            args=(ArgDef(name="--all", action="store_true", dest="show_all", help="List the tools as well"),),
+            name="list", help="List the agents we know", handler=_handle_agents_list, args=arguments.AGENTS_LIST
         ),
         CommandDef(
-            name="set",
-            help="Choose which agents images hold",
-            handler=_handle_agents_set,
-            args=(ArgDef(name="selection", nargs="?", help=_AGENTS_HELP),),
+            name="set", help="Choose which agents images hold", handler=_handle_agents_set, args=arguments.AGENTS_SET
         ),
     ),
 )
-BUILD_COMMAND = CommandDef(
-    name="build",
-    help=VERBS["build"],
-    handler=_handle_build,
-    args=(
-        _BASE,
-        _FAMILY,
-        ArgDef(name="--agents", default="all", help=_AGENTS_HELP),
-        ArgDef(name="--rebuild", action="store_true", help="Install the agents anew, keep the rest"),
-        ArgDef(name="--full-rebuild", action="store_true", help="Force --no-cache --pull=always"),
-        ArgDef(name="--sidecar", action="store_true", help="Build the tool image as well"),
-    ),
-)
-SETUP_COMMAND = CommandDef(
-    name="setup",
-    help=VERBS["setup"],
-    handler=_handle_setup,
-    args=(
-        ArgDef(name="--check", action="store_true", help="Only report what is missing"),
-        ArgDef(name="--no-sandbox", action="store_true", dest="no_sandbox", help="Leave hooks and vault alone"),
-        ArgDef(name="--no-images", action="store_true", dest="no_images", help="Do not build any image"),
-        _BASE,
-        _FAMILY,
-    ),
-)
-UNINSTALL_COMMAND = CommandDef(
-    name="uninstall",
-    help=VERBS["uninstall"],
-    handler=_handle_uninstall,
-    args=(
-        ArgDef(name="--no-sandbox", action="store_true", dest="no_sandbox", help="Leave the hooks in place"),
-        ArgDef(name="--keep-images", action="store_true", dest="keep_images", help="Leave the images in place"),
-        _BASE,
-    ),
-)
-LIST_COMMAND = CommandDef(name="list", help=VERBS["list"], handler=_handle_list)
-STOP_COMMAND = CommandDef(
-    name="stop",
-    help=VERBS["stop"],
-    handler=_handle_stop,
-    args=(ArgDef(name="name", help="Container name"),),
-)
-SHOW_CONFIG_COMMAND = CommandDef(
-    name="show-config", help=VERBS["show-config"], handler=_handle_show_config
-)
-ACP_COMMAND = CommandDef(
-    name="acp",
-    help=VERBS["acp"],
-    handler=_handle_acp,
-    args=(
-        ArgDef(name="container_name", help="Container whose agents are served"),
-        ArgDef(name="socket_path", help="Unix socket to listen on here"),
-    ),
-)
-LOGS_COMMAND = CommandDef(
-    name="logs",
-    help=VERBS["logs"],
-    handler=_handle_logs,
-    args=(
-        ArgDef(name="name", help="Container name"),
-        ArgDef(name="-f/--follow", action="store_true", help="Go on until the container ends"),
-        ArgDef(name="--tail", type=int, help="Only this many lines from the end"),
-        ArgDef(name="--raw", action="store_true", help="Print the log as it is"),
-    ),
-)
+BUILD_COMMAND = _verb("build", _handle_build, arguments.BUILD)
+SETUP_COMMAND = _verb("setup", _handle_setup, arguments.SETUP)
+UNINSTALL_COMMAND = _verb("uninstall", _handle_uninstall, arguments.UNINSTALL)
+LIST_COMMAND = _verb("list", _handle_list)
+STOP_COMMAND = _verb("stop", _handle_stop, arguments.STOP)
+SHOW_CONFIG_COMMAND = _verb("show-config", _handle_show_config)
+ACP_COMMAND = _verb("acp", _handle_acp, arguments.ACP)
+LOGS_COMMAND = _verb("logs", _handle_logs, arguments.LOGS)
 
 #: The executor's own verbs, in the order callers know.
 COMMANDS: tuple[CommandDef, ...] = (
-    RUN_COMMAND,
-    RUN_TOOL_COMMAND,
-    AUTH_COMMAND,
-    AGENTS_COMMAND,
-    BUILD_COMMAND,
-    SETUP_COMMAND,
-    UNINSTALL_COMMAND,
-    LIST_COMMAND,
-    STOP_COMMAND,
-    SHOW_CONFIG_COMMAND,
-    ACP_COMMAND,
-)
+    RUN_COMMAND, RUN_TOOL_COMMAND, AUTH_COMMAND, AGENTS_COMMAND, BUILD_COMMAND, SETUP_COMMAND, UNINSTALL_COMMAND,
+    LIST_COMMAND, STOP_COMMAND, SHOW_CONFIG_COMMAND, ACP_COMMAND,
+)  # fmt: skip
 
 #: Verbs that the executor adds to the sandbox's vault group.
 VAULT_EXTENSION: tuple[CommandDef, ...] = (

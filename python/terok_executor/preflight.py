@@ -111,7 +111,8 @@ class Preflight:
             stored = db.load_credential(self.credential_set, self.provider) is not None
         finally:
             db.close()
-        return CheckResult(name, stored, "stored" if stored else f"none; `terok-executor auth {self.provider} --api-key -`")
+        found = "stored" if stored else f"none; `terok-executor auth {self.provider} --api-key -`"
+        return CheckResult(name, stored, found)
 
     # -- repairs -------------------------------------------------------------------------------------------------------
 

@@ -105,7 +105,7 @@ _HOMES = {
 __all__ = list(_HOMES)
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str):
     from importlib import import_module
 
     home = _HOMES.get(name)

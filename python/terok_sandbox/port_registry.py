@@ -6,7 +6,7 @@ The directory and the range are read from environment and configuration at the f
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from terok_native import _lib
 
@@ -62,7 +62,7 @@ class PortRegistry:
         *explicit*: exactly *preferred*, which must be free. *trusted*: exactly *preferred*, in use or not.
         Otherwise the search begins at *preferred*. Raises ``SystemExit`` with the reason when there is no such port.
         """
-        wish = "fixed" if explicit else "ours" if trusted else "any"
+        wish: Literal["any", "fixed", "ours"] = "fixed" if explicit else "ours" if trusted else "any"
         return self._native.claim(*self._ground(), key, preferred, wish)
 
     def release(self, key: str) -> None:
@@ -131,7 +131,7 @@ def reset_cache() -> None:
 
 
 def _save_ports(state_dir: Path, ports: ServicePorts) -> None:
-    _lib.sandbox_save_ports(state_dir, tuple(ports))
+    _lib.sandbox_save_ports(state_dir, (ports.gate, ports.proxy, ports.ssh_agent))
 
 
 def __getattr__(name: str) -> object:

@@ -206,8 +206,8 @@ def _wire_node(subparsers: Any, node: Any) -> None:
 
 
 def _wire_argument(parser: argparse.ArgumentParser, argument: Any) -> None:
-    keywords = {key: getattr(argument, key, None) for key in ("type", "default", "action", "dest", "nargs")}
-    keywords = {key: value for key, value in keywords.items() if value is not None}
+    given = {key: getattr(argument, key, None) for key in ("type", "default", "action", "dest", "nargs")}
+    keywords: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if getattr(argument, "help", ""):
         keywords["help"] = argument.help
     if argument.name.startswith("-") and getattr(argument, "required", False):

@@ -42,7 +42,8 @@ class ConfigStack:
         """Return the merged member *key* of the scopes that have it; ``{}`` when that is not a mapping."""
         contents = (scope.data for scope in self._scopes)
         layers = [{key: data[key]} for data in contents if key in data]
-        section = functools.reduce(deep_merge, layers, {}).get(key)
+        merged: dict = functools.reduce(deep_merge, layers, {})
+        section = merged.get(key)
         return section if isinstance(section, dict) else {}
 
 

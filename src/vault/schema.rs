@@ -13,32 +13,24 @@ pub const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS credentials (
-    credential_set TEXT NOT NULL,
-    provider TEXT NOT NULL,
-    data TEXT NOT NULL,
+    credential_set TEXT NOT NULL, provider TEXT NOT NULL, data TEXT NOT NULL,
     PRIMARY KEY (credential_set, provider)
 );
 CREATE TABLE IF NOT EXISTS ssh_keys (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     key_type TEXT NOT NULL CHECK (key_type IN ('ed25519', 'rsa')),
-    private_der BLOB NOT NULL,
-    public_blob BLOB NOT NULL,
-    comment TEXT NOT NULL DEFAULT '',
-    fingerprint TEXT NOT NULL UNIQUE,
-    created_at TEXT NOT NULL DEFAULT (datetime('now'))
+    private_der BLOB NOT NULL, public_blob BLOB NOT NULL,
+    comment TEXT NOT NULL DEFAULT '', fingerprint TEXT NOT NULL UNIQUE,
+    created_at TEXT NOT NULL DEFAULT (datetime('now')) -- UTC
 );
 CREATE TABLE IF NOT EXISTS ssh_key_assignments (
-    scope TEXT NOT NULL,
-    key_id INTEGER NOT NULL REFERENCES ssh_keys(id) ON DELETE CASCADE,
-    assigned_at TEXT NOT NULL DEFAULT (datetime('now')),
-    PRIMARY KEY (scope, key_id)
+    scope TEXT NOT NULL, key_id INTEGER NOT NULL
+        REFERENCES ssh_keys(id) ON DELETE CASCADE,
+    assigned_at TEXT NOT NULL DEFAULT (datetime('now')), PRIMARY KEY (scope, key_id)
 );
 CREATE TABLE IF NOT EXISTS proxy_tokens (
     token TEXT PRIMARY KEY,
-    scope TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    credential_set TEXT NOT NULL,
-    provider TEXT NOT NULL
+    scope TEXT NOT NULL, subject TEXT NOT NULL, credential_set TEXT NOT NULL, provider TEXT NOT NULL
 );";
 
 /// Brings an opened, keyed connection to the current layout; cheap when it is current already.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Protocol
 
 from model_script import Call, Conversation, Reply, Tool
@@ -45,7 +46,7 @@ def _function(raw: dict) -> Tool:
 class Messages:
     """Anthropic Messages (`POST /v1/messages`)."""
 
-    KINDS = {"text": "say", "tool_use": "call"}
+    KINDS = MappingProxyType({"text": "say", "tool_use": "call"})
 
     def read(self, body: dict) -> Conversation:
         events: list[str] = []

@@ -119,7 +119,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._furniture(url.path, record)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = _serve  # noqa: N815
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = _serve
 
     def _body(self) -> object:
         """The request body: parsed JSON where it is JSON, text otherwise, None if empty."""

@@ -1,7 +1,7 @@
 """Following a running container: its output to the terminal, its end explained.
 
-The deadline applies to the reading loop itself, so a silent container cannot hold the caller for ever. Ctrl-C leaves the
-container running and says how to get back to it.
+The deadline applies to the reading loop itself, so a silent container cannot hold the caller for ever. Ctrl-C leaves
+the container running and says how to get back to it.
 """
 
 from __future__ import annotations

@@ -12,13 +12,8 @@ from pathlib import Path
 
 
 def build_logs_cmd(
-    name: str,
-    *,
-    follow: bool = False,
-    tail: int | None = None,
-    timestamps: bool = False,
-    since: str | None = None,
-) -> list[str]:
+    name: str, *, follow: bool = False, tail: int | None = None, timestamps: bool = False, since: str | None = None,
+) -> list[str]:  # fmt: skip
     """Return the ``podman logs`` argv; *tail* is a number of lines (0 is meaningful), *since* a podman time or span."""
     command = ["podman", "logs"]
     if follow:
@@ -92,13 +87,9 @@ def capture_logs(container_name: str, dest: Path, *, timestamps: bool = True, ti
 
 
 def stream_logs_process(
-    container_name: str,
-    *,
-    follow: bool = False,
-    tail: int | None = None,
-    timestamps: bool = False,
+    container_name: str, *, follow: bool = False, tail: int | None = None, timestamps: bool = False,
     merge_stderr: bool = False,
-) -> subprocess.Popen[bytes]:
+) -> subprocess.Popen[bytes]:  # fmt: skip
     """Start ``podman logs`` and hand over the process; its pipes are binary and can be polled with ``select``."""
     command = build_logs_cmd(container_name, follow=follow, tail=tail, timestamps=timestamps)
     return subprocess.Popen(

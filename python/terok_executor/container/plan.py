@@ -9,11 +9,11 @@ import shlex
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from terok_executor.container.listing import LABEL_MANAGED, MANAGED_BY
 
-Mode = Literal["headless", "interactive", "web", "tool"]
+Mode: TypeAlias = Literal["headless", "interactive", "web", "tool"]
 
 #: Scope of tokens and keys for runs that belong to no project.
 STANDALONE_SCOPE = "standalone"
@@ -66,7 +66,7 @@ def check_shared(shared_dir: Path | None, shared_mount: str) -> None:
     """
     if shared_dir is None:
         return
-    if not shared_mount.startswith("/") or ":" in shared_mount:
+    if ":" in shared_mount or shared_mount[:1] != "/":
         raise SystemExit(
             f"cannot mount the shared directory at {shared_mount!r}: it must be an absolute path without ':'\n"
             "hint: use something like /shared"

@@ -47,13 +47,12 @@ def _readable(path: Path) -> Path:
 
 
 def _looks_like_path(repo: str) -> bool:
-    if repo.startswith(("/", "./", "../", "~")):
-        return True
-    return not repo.startswith("git@") and "://" not in repo and ":" not in repo
+    # Every URL has a colon, `git@host:path` included; a path that has one begins like a path.
+    return ":" not in repo or repo.startswith(("/", "./", "../", "~"))
 
 
 def repo_key(url: str) -> str:
-    """Return the directory name under which a URL is mirrored and cached: base name and 12 hex digits of its SHA-256."""
+    """Return the directory name under which a URL is mirrored and cached: base name, 12 hex digits of its SHA-256."""
     base = url.rstrip("/").rsplit("/", 1)[-1].removesuffix(".git")
     digest = hashlib.sha256(url.encode()).hexdigest()[:_KEY_HASH_CHARS]
     return f"{_UNSAFE_IN_KEY.sub('-', base).strip('-.') or 'repo'}-{digest}"

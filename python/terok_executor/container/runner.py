@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from terok_executor.container import follow as following
 from terok_executor.container import logs as _logs
 from terok_executor.container import plan as planning
+from terok_executor.container import tool as _tool
 from terok_executor.container.plan import RunPlan
 from terok_executor.container.repository import repo_key, resolve_repo
 
@@ -60,23 +61,14 @@ class AgentRunner:
     """
 
     def __init__(
-        self,
-        *,
-        sandbox: Sandbox | None = None,
-        runtime: ContainerRuntime | None = None,
-        roster: AgentRoster | None = None,
-        base_image: str = "fedora:44",
-        family: str | None = None,
+        self, *, sandbox: Sandbox | None = None, runtime: ContainerRuntime | None = None,
+        roster: AgentRoster | None = None, base_image: str = "fedora:44", family: str | None = None,
         cfg: SandboxConfig | None = None,
-    ) -> None:
-        if sandbox is not None and runtime is not None and sandbox.runtime is not runtime:
-            raise ValueError("sandbox.runtime and runtime must be the same backend instance; pass one of them")
-        self._sandbox = sandbox
-        self._runtime = runtime
-        self._roster = roster
-        self._base_image = base_image
-        self._family = family
-        self._cfg = cfg
+    ) -> None:  # fmt: skip
+        if sandbox and runtime and sandbox.runtime is not runtime:
+            raise ValueError("cannot use this runtime: the sandbox that was given has another one; pass one of the two")
+        self._sandbox, self._runtime, self._roster, self._cfg = sandbox, runtime, roster, cfg
+        self._base_image, self._family = base_image, family
         #: Exit code of the last followed run, ``None`` before.
         self.last_exit_code: int | None = None
 
@@ -92,8 +84,7 @@ class AgentRunner:
     @property
     def runtime(self) -> ContainerRuntime:
         """The container runtime, always the one the sandbox uses."""
-        if self._runtime is None:
-            self._runtime = self.sandbox.runtime
+        self._runtime = self._runtime or self.sandbox.runtime
         return self._runtime
 
     @property
@@ -106,33 +97,14 @@ class AgentRunner:
         return self._roster
 
     def run_headless(
-        self,
-        provider: str,
-        repo: str,
-        *,
-        prompt: str,
-        branch: str | None = None,
-        model: str | None = None,
-        max_turns: int | None = None,
-        timeout: int = 1800,
-        gate: bool = True,
-        name: str | None = None,
-        follow: bool = False,
-        unrestricted: bool = True,
-        gpu: bool = False,
-        memory: str | None = None,
-        cpus: str | None = None,
-        hooks: LifecycleHooks | None = None,
-        human_name: str | None = None,
-        human_email: str | None = None,
-        authorship: str | None = None,
-        shared_dir: Path | None = None,
-        shared_mount: str = "/shared",
-        timezone: str | None = None,
-        project_id: str = "",
-        task_id: str = "",
+        self, provider: str, repo: str, *, prompt: str, branch: str | None = None, model: str | None = None,
+        max_turns: int | None = None, timeout: int = 1800, gate: bool = True, name: str | None = None,
+        follow: bool = False, unrestricted: bool = True, gpu: bool = False, memory: str | None = None,
+        cpus: str | None = None, hooks: LifecycleHooks | None = None, human_name: str | None = None,
+        human_email: str | None = None, authorship: str | None = None, shared_dir: Path | None = None,
+        shared_mount: str = "/shared", timezone: str | None = None, project_id: str = "", task_id: str = "",
         dossier_path: Path | str | None = None,
-    ) -> str:
+    ) -> str:  # fmt: skip
         """Let *provider* work on *repo* with *prompt*; return the container name.
 
         Args:
@@ -163,28 +135,13 @@ class AgentRunner:
         return name
 
     def run_interactive(
-        self,
-        provider: str,
-        repo: str,
-        *,
-        branch: str | None = None,
-        gate: bool = True,
-        name: str | None = None,
-        unrestricted: bool = True,
-        gpu: bool = False,
-        memory: str | None = None,
-        cpus: str | None = None,
-        hooks: LifecycleHooks | None = None,
-        human_name: str | None = None,
-        human_email: str | None = None,
-        authorship: str | None = None,
-        shared_dir: Path | None = None,
-        shared_mount: str = "/shared",
-        timezone: str | None = None,
-        project_id: str = "",
-        task_id: str = "",
+        self, provider: str, repo: str, *, branch: str | None = None, gate: bool = True, name: str | None = None,
+        unrestricted: bool = True, gpu: bool = False, memory: str | None = None, cpus: str | None = None,
+        hooks: LifecycleHooks | None = None, human_name: str | None = None, human_email: str | None = None,
+        authorship: str | None = None, shared_dir: Path | None = None, shared_mount: str = "/shared",
+        timezone: str | None = None, project_id: str = "", task_id: str = "",
         dossier_path: Path | str | None = None,
-    ) -> str:
+    ) -> str:  # fmt: skip
         """Start a container for *provider* that waits for a login; return its name and print the login command.
 
         See :meth:`run_headless` for the arguments and errors.
@@ -203,39 +160,19 @@ class AgentRunner:
         return name
 
     def run_web(
-        self,
-        repo: str,
-        *,
-        port: int | None = None,
-        branch: str | None = None,
-        gate: bool = True,
-        name: str | None = None,
-        public_url: str | None = None,
-        unrestricted: bool = True,
-        gpu: bool = False,
-        memory: str | None = None,
-        cpus: str | None = None,
-        hooks: LifecycleHooks | None = None,
-        human_name: str | None = None,
-        human_email: str | None = None,
-        authorship: str | None = None,
-        shared_dir: Path | None = None,
-        shared_mount: str = "/shared",
-        timezone: str | None = None,
-        project_id: str = "",
-        task_id: str = "",
-        dossier_path: Path | str | None = None,
-    ) -> str:
+        self, repo: str, *, port: int | None = None, branch: str | None = None, gate: bool = True,
+        name: str | None = None, public_url: str | None = None, unrestricted: bool = True, gpu: bool = False,
+        memory: str | None = None, cpus: str | None = None, hooks: LifecycleHooks | None = None,
+        human_name: str | None = None, human_email: str | None = None, authorship: str | None = None,
+        shared_dir: Path | None = None, shared_mount: str = "/shared", timezone: str | None = None,
+        project_id: str = "", task_id: str = "", dossier_path: Path | str | None = None,
+    ) -> str:  # fmt: skip
         """Serve the web front end for *repo* on a loopback port, behind a one-time token; return the container name.
 
         With ``port=None`` a free port is chosen. The address, token included, is printed when the gate answers. See
         :meth:`run_headless` for the other arguments and errors.
         """
-        if port is None:
-            with self.runtime.reserve_port() as reservation:
-                port = reservation.port
-        elif not 1 <= port <= 65535:
-            raise SystemExit(f"port must be between 1 and 65535, not {port}")
+        port = self._web_port(port)
         url = public_url or f"http://127.0.0.1:{port}"
         token = secrets.token_urlsafe(32)
         name = self._launch_agent(
@@ -251,21 +188,11 @@ class AgentRunner:
         return name
 
     def run_tool(
-        self,
-        tool: str,
-        repo: str,
-        *,
-        tool_args: tuple[str, ...] = (),
-        branch: str | None = None,
-        gate: bool = True,
-        name: str | None = None,
-        follow: bool = True,
-        timeout: int = 600,
-        timezone: str | None = None,
-        project_id: str = "",
-        task_id: str = "",
+        self, tool: str, repo: str, *, tool_args: tuple[str, ...] = (), branch: str | None = None,
+        gate: bool = True, name: str | None = None, follow: bool = True, timeout: int = 600,
+        timezone: str | None = None, project_id: str = "", task_id: str = "",
         dossier_path: Path | str | None = None,
-    ) -> str:
+    ) -> str:  # fmt: skip
         """Run one tool from its own image on *repo*; return the container name.
 
         The tool gets its real credential, because no agent runs beside it; the credential travels in podman's
@@ -279,9 +206,11 @@ class AgentRunner:
         sidecar = self.roster.get_sidecar_spec(tool)
         plan = self._plan("tool", repo, name, gate, project_id, task_id)
         image = self._ensure_sidecar_image(sidecar.tool_name)
-        credentials = self._tool_credentials(tool, sidecar.env_map)
+        credentials = _tool.credentials(self.sandbox.config, tool, sidecar.env_map)
         with self._launching(plan) as (resources, task_dir):
-            env, volumes = self._tool_environment(plan, task_dir, branch, planning.detect_timezone(timezone))
+            env, volumes = _tool.environment(
+                plan, self._workspace(plan, task_dir), branch, planning.detect_timezone(timezone)
+            )
             self.launch_prepared(
                 env={**env, **credentials}, volumes=volumes, image=image,
                 command=planning.tool_command(sidecar.tool_name, tuple(tool_args), timeout), name=plan.container,
@@ -293,29 +222,13 @@ class AgentRunner:
         return plan.container
 
     def launch_prepared(
-        self,
-        *,
-        env: dict[str, str],
-        volumes: list[VolumeSpec],
-        image: str,
-        command: list[str],
-        name: str,
-        task_dir: Path,
-        gpu: bool = False,
-        memory: str | None = None,
-        cpus: str | None = None,
-        unrestricted: bool = True,
-        sealed: bool = False,
-        hooks: LifecycleHooks | None = None,
-        extra_args: list[str] | None = None,
-        hostname: str | None = None,
-        annotations: dict[str, str] | None = None,
-        runtime: str | None = None,
-        project_id: str = "",
-        task_id: str = "",
-        dossier_path: Path | str | None = None,
+        self, *, env: dict[str, str], volumes: list[VolumeSpec], image: str, command: list[str], name: str,
+        task_dir: Path, gpu: bool = False, memory: str | None = None, cpus: str | None = None,
+        unrestricted: bool = True, sealed: bool = False, hooks: LifecycleHooks | None = None,
+        extra_args: list[str] | None = None, hostname: str | None = None, annotations: dict[str, str] | None = None,
+        runtime: str | None = None, project_id: str = "", task_id: str = "", dossier_path: Path | str | None = None,
         per_container: PerContainerResources | None = None,
-    ) -> str:
+    ) -> str:  # fmt: skip
         """Launch a container whose environment and mounts the caller has prepared; return its name.
 
         The caller's mappings are never changed. The supervisor's sidecar is written first; without it nothing starts.
@@ -340,13 +253,8 @@ class AgentRunner:
         return _logs.wait_for_exit(container_name, timeout)
 
     def logs(
-        self,
-        container_name: str,
-        *,
-        tail: int | None = None,
-        timestamps: bool = False,
-        since: str | None = None,
-    ) -> str:
+        self, container_name: str, *, tail: int | None = None, timestamps: bool = False, since: str | None = None,
+    ) -> str:  # fmt: skip
         """Return what the container wrote; see :func:`terok_executor.container.logs.read_logs`."""
         return _logs.read_logs(container_name, tail=tail, timestamps=timestamps, since=since)
 
@@ -357,14 +265,9 @@ class AgentRunner:
         return _logs.capture_logs(container_name, dest, timestamps=timestamps, timeout=timeout)
 
     def stream_logs_process(
-        self,
-        container_name: str,
-        *,
-        follow: bool = False,
-        tail: int | None = None,
-        timestamps: bool = False,
+        self, container_name: str, *, follow: bool = False, tail: int | None = None, timestamps: bool = False,
         merge_stderr: bool = False,
-    ) -> subprocess.Popen[bytes]:
+    ) -> subprocess.Popen[bytes]:  # fmt: skip
         """Start ``podman logs``; see :func:`terok_executor.container.logs.stream_logs_process`."""
         return _logs.stream_logs_process(
             container_name, follow=follow, tail=tail, timestamps=timestamps, merge_stderr=merge_stderr
@@ -387,6 +290,15 @@ class AgentRunner:
         full = f"{prompt}\n\n{settings.prompt_extra}" if settings.prompt_extra else prompt
         return planning.shell_command(command), full
 
+    def _web_port(self, wanted: int | None) -> int:
+        """The wanted port, or a free one."""
+        if wanted is not None:
+            if not 1 <= wanted <= 65535:
+                raise SystemExit(f"port must be between 1 and 65535, not {wanted}")
+            return wanted
+        with self.runtime.reserve_port() as reservation:
+            return reservation.port
+
     def _plan(self, mode: planning.Mode, repo: str, name: str | None, gate: bool, project: str, task: str) -> RunPlan:
         run_id = _generate_task_id()
         container = name or f"{planning.NAME_PREFIX}{run_id}"
@@ -397,33 +309,13 @@ class AgentRunner:
         return RunPlan(mode, run_id, container, code_repo, local_repo, project, task)
 
     def _launch_agent(
-        self,
-        mode: planning.Mode,
-        provider: str,
-        repo: str,
-        command: list[str],
-        *,
-        prompt: str | None = None,
-        branch: str | None,
-        gate: bool,
-        name: str | None,
-        hooks: LifecycleHooks | None,
-        shared_dir: Path | None,
-        shared_mount: str,
-        timezone: str | None,
-        project_id: str,
-        task_id: str,
-        dossier_path: Path | str | None,
-        unrestricted: bool,
-        gpu: bool,
-        memory: str | None,
-        cpus: str | None,
-        human_name: str | None,
-        human_email: str | None,
-        authorship: str | None,
-        web_token: str | None = None,
+        self, mode: planning.Mode, provider: str, repo: str, command: list[str], *, prompt: str | None = None,
+        branch: str | None, gate: bool, name: str | None, hooks: LifecycleHooks | None, shared_dir: Path | None,
+        shared_mount: str, timezone: str | None, project_id: str, task_id: str, dossier_path: Path | str | None,
+        unrestricted: bool, gpu: bool, memory: str | None, cpus: str | None, human_name: str | None,
+        human_email: str | None, authorship: str | None, web_token: str | None = None,
         publish: tuple[str, ...] = (),
-    ) -> str:
+    ) -> str:  # fmt: skip
         planning.check_shared(shared_dir, shared_mount)
         plan = self._plan(mode, repo, name, gate, project_id, task_id)
         image, installed = self._image_for(provider)
@@ -468,7 +360,8 @@ class AgentRunner:
         installed = frozenset(ImageBuilder.image_agents(tag))
         if installed and provider not in installed:
             raise SystemExit(
-                f"cannot run agent `{provider}`: image `{tag}` does not hold it (it holds {', '.join(sorted(installed))})\n"
+                f"cannot run agent `{provider}`: image `{tag}` does not hold it"
+                f" (it holds {', '.join(sorted(installed))})\n"
                 f"hint: build one with `terok-executor build --base {self._base_image} --agents "
                 f"{','.join(sorted({*installed, provider}))}`"
             )
@@ -515,14 +408,9 @@ class AgentRunner:
         return config_dir
 
     def _agent_environment(
-        self,
-        plan: RunPlan,
-        provider: str,
-        task_dir: Path,
-        config_dir: Path,
-        resources: PerContainerResources,
+        self, plan: RunPlan, provider: str, task_dir: Path, config_dir: Path, resources: PerContainerResources,
         **fields: Any,
-    ) -> tuple[dict[str, str], list[VolumeSpec]]:
+    ) -> tuple[dict[str, str], list[VolumeSpec]]:  # fmt: skip
         from terok_executor import paths
         from terok_executor.container.env import ContainerEnvSpec, assemble_container_env
 
@@ -542,36 +430,6 @@ class AgentRunner:
         workspace.mkdir(mode=0o700)
         (workspace / ".new-task-marker").touch()
         return workspace
-
-    def _tool_environment(
-        self, plan: RunPlan, task_dir: Path, branch: str | None, timezone: str | None
-    ) -> tuple[dict[str, str], list[VolumeSpec]]:
-        from terok_sandbox.sandbox import Sharing, VolumeSpec
-
-        env = {"TASK_ID": plan.subject, "REPO_ROOT": "/workspace", "GIT_RESET_MODE": "none"}
-        env |= planning.truthy(TZ=timezone, GIT_BRANCH=branch, CODE_REPO=plan.code_repo)
-        return env, [VolumeSpec(self._workspace(plan, task_dir), "/workspace", sharing=Sharing.PRIVATE)]
-
-    def _tool_credentials(self, tool: str, env_map: dict[str, str]) -> dict[str, str]:
-        """The tool's real credential as environment variables.
-
-        Raises:
-            SystemExit: the tool needs a credential and none is stored.
-        """
-        if not env_map:
-            return {}
-        db = self.sandbox.config.open_credential_db()
-        try:
-            record = db.load_credential("default", tool) or {}
-        finally:
-            db.close()
-        found = {name: str(record[key]) for name, key in env_map.items() if record.get(key)}
-        if not found:
-            raise SystemExit(
-                f"cannot run `{tool}`: no credential is stored for it\n"
-                f"hint: store one with `terok-executor auth {tool} --api-key -`"
-            )
-        return found
 
     def _follow(self, name: str, timeout: int, hooks: LifecycleHooks | None) -> None:
         self.last_exit_code = following.follow(

@@ -106,7 +106,13 @@ class AgentProvider:
         from terok_native import _lib
 
         fitted = _lib.agents_apply_config(asdict(self), config, asdict(overrides or CLIOverrides()))
-        return ProviderConfig(**(fitted | {"warnings": tuple(fitted["warnings"])}))
+        return ProviderConfig(
+            model=fitted["model"],
+            max_turns=fitted["max_turns"],
+            timeout=fitted["timeout"],
+            prompt_extra=fitted["prompt_extra"],
+            warnings=tuple(fitted["warnings"]),
+        )
 
     def build_headless_command(self, *, timeout: int, model: str | None = None, max_turns: int | None = None) -> str:
         """Return the shell text that prepares the workspace and runs the agent on its prompt; *timeout* in seconds."""

@@ -20,14 +20,9 @@ _LATER_TIERS = ("systemd-creds", "keyring")
 
 
 def _handle_sandbox_setup(
-    *,
-    no_shield: bool = False,
-    no_vault: bool = False,
-    echo_passphrase: bool = False,
-    passphrase_tier: str | None = None,
-    cfg: SandboxConfig | None = None,
-    **_older: Any,
-) -> None:
+    *, no_shield: bool = False, no_vault: bool = False, echo_passphrase: bool = False,
+    passphrase_tier: str | None = None, cfg: SandboxConfig | None = None, **_older: Any,
+) -> None:  # fmt: skip
     """Install the hooks and provision the vault.
 
     Raises:

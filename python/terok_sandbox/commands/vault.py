@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+# For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok_sandbox.config import SandboxConfig
 
@@ -48,7 +49,7 @@ def handle_vault_lock(*, cfg: SandboxConfig | None = None) -> None:
     cfg.vault_passphrase_file.unlink(missing_ok=True)
     print("vault locked for this session")
     try:
-        left = cfg.resolve_passphrase_with_source()[1]
+        left: str | None = cfg.resolve_passphrase_with_source()[1]
     except RuntimeError as error:
         left = str(error)
     if left:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+# For type checkers only: importing these here would cost every caller.
 if TYPE_CHECKING:
-    from .null import NullRuntime
-    from .podman import PodmanRuntime
-    from .protocol import (
-        Container,
-        ContainerRemoveResult,
-        ContainerRuntime,
-        ExecResult,
-        Image,
-        LogStream,
-        PortReservation,
-    )
+    from .null import NullRuntime as NullRuntime
+    from .podman import PodmanRuntime as PodmanRuntime
+    from .protocol import Container as Container
+    from .protocol import ContainerRemoveResult as ContainerRemoveResult
+    from .protocol import ContainerRuntime as ContainerRuntime
+    from .protocol import ExecResult as ExecResult
+    from .protocol import Image as Image
+    from .protocol import LogStream as LogStream
+    from .protocol import PortReservation as PortReservation
 
 _HOME = {
     "Container": "protocol",

@@ -179,16 +179,9 @@ class NullRuntime:
         self._ready[name] = ready
 
     def add_image(
-        self,
-        ref: str,
-        *,
-        repository: str = "",
-        tag: str = "",
-        size: str = "",
-        created: str = "",
-        labels: Mapping[str, str] | None = None,
-        history: Sequence[str] = (),
-    ) -> None:
+        self, ref: str, *, repository: str = "", tag: str = "", size: str = "", created: str = "",
+        labels: Mapping[str, str] | None = None, history: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         """Adds an image."""
         self._images[ref] = {
             "repository": repository,
@@ -244,16 +237,9 @@ class NullRuntime:
         return self._exec_results.get((container.name, tuple(cmd)), ExecResult(0, "", ""))
 
     def exec_stdio(
-        self,
-        container: Container,
-        cmd: list[str],
-        *,
-        stdin: BinaryIO,
-        stdout: BinaryIO,
-        stderr: BinaryIO | None = None,
-        env: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-    ) -> int:
+        self, container: Container, cmd: list[str], *, stdin: BinaryIO, stdout: BinaryIO,
+        stderr: BinaryIO | None = None, env: Mapping[str, str] | None = None, timeout: float | None = None,
+    ) -> int:  # fmt: skip
         """Plays the registered conversation; ``AssertionError`` when something else is read than expected."""
         if not cmd:
             raise ValueError("no command to run in the container")

@@ -232,16 +232,9 @@ class PodmanRuntime:
         return ExecResult(done["exit_code"], done["stdout"], done["stderr"])
 
     def exec_stdio(
-        self,
-        container: Container,
-        cmd: list[str],
-        *,
-        stdin: BinaryIO,
-        stdout: BinaryIO,
-        stderr: BinaryIO | None = None,
-        env: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-    ) -> int:
+        self, container: Container, cmd: list[str], *, stdin: BinaryIO, stdout: BinaryIO,
+        stderr: BinaryIO | None = None, env: Mapping[str, str] | None = None, timeout: float | None = None,
+    ) -> int:  # fmt: skip
         """Connects a program in a container with three binary streams; its exit status.
 
         Data is passed on as it comes; the end of ``stdin`` closes the program's. Sensitive values of ``env`` do not

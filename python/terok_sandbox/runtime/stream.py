@@ -5,6 +5,7 @@ Every process started here is ended and reaped by whoever started it, on every p
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -143,10 +144,8 @@ def _pump(source: BinaryIO, sink: BinaryIO | None, *, close_sink: bool = False) 
         return
     finally:
         if close_sink and sink is not None:
-            try:
+            with contextlib.suppress(OSError):
                 sink.close()
-            except OSError:
-                pass
 
 
 def run_piped(
@@ -183,7 +182,5 @@ def _close_idle(process: subprocess.Popen[bytes], pumps: list[threading.Thread])
     """Closes the pipes whose pump has ended; a pump that still reads keeps its pipe until it notices."""
     for pipe, pump in zip((process.stdin, process.stdout, process.stderr), pumps, strict=True):
         if pipe is not None and not pump.is_alive():
-            try:
+            with contextlib.suppress(OSError):
                 pipe.close()
-            except OSError:
-                pass

@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-
 from terok_sandbox.vault.daemon import token_broker
 from terok_sandbox.vault.daemon.token_broker import TcpBind, UnixBind, VaultProxy
 from terok_sandbox.vault.store.db import CredentialDB
@@ -136,10 +135,10 @@ def test_what_keeps_it_from_starting(place, tmp_path):
     settings, _token = place
     path = tmp_path / "vault.sock"
 
-    def start(bind=UnixBind(path), **changes: object) -> None:
-        asyncio.run(VaultProxy(bind=bind, **{**settings, **changes}).start())
+    def start(bind: object = None, **changes: object) -> None:
+        asyncio.run(VaultProxy(bind=bind or UnixBind(path), **{**settings, **changes}).start())
 
-    with pytest.raises(ValueError, match="0.0.0.0"):
+    with pytest.raises(ValueError, match=r"0\.0\.0\.0"):
         start(TcpBind("0.0.0.0", 1))
     with pytest.raises(FileNotFoundError):
         start(routes_path=tmp_path / "missing.json")

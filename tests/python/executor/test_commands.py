@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from terok_executor import AGENT_COMMANDS, COMMANDS, VAULT_COMMANDS
 
 EXECUTOR = Path(sys.executable).parent / "terok-executor"
@@ -30,7 +29,7 @@ def home(tmp_path):
 
 def test_the_tree_is_the_one_callers_know():
     names = [node.name for node in AGENT_COMMANDS]
-    assert names == "run run-tool auth agents build setup uninstall list stop show-config acp".split()
+    assert names == ["run", "run-tool", "auth", "agents", "build", "setup", "uninstall", "list", "stop", "show-config", "acp"]
     assert VAULT_COMMANDS[0] is COMMANDS.find_at(("vault",)) is COMMANDS.find_at(("sandbox", "vault"))
     assert "cfg" in inspect.signature(COMMANDS.find_at(("run",)).handler).parameters
 

@@ -9,7 +9,6 @@ import sys
 import time
 
 import pytest
-
 from terok_executor.container import follow
 
 
@@ -66,5 +65,5 @@ def test_ctrl_c_says_how_to_get_back(podman):
     ],
 )
 def test_ends_are_explained(podman, code, oom, words):
-    podman.answer("container", "inspect", stdout='[{"State": {"OOMKilled": %s}}]' % str(oom).lower())
+    podman.answer("container", "inspect", stdout=f'[{{"State": {{"OOMKilled": {str(oom).lower()}}}}}]')
     assert words in follow.explain_exit("c", code, 5)

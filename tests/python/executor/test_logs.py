@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 
 import pytest
-
 from terok_executor.container import logs
 from terok_executor.container.runner import AgentRunner
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import pytest
-
 from terok_executor.container.repository import repo_key, resolve_repo
 
 

@@ -8,8 +8,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "fakes"))
 
-from model_dialects import Chat, Messages, Responses  # noqa: E402
-from model_script import Conversation, Script, ScriptError, Tool  # noqa: E402
+from model_dialects import Chat, Messages, Responses
+from model_script import Conversation, Script, ScriptError, Tool
 
 STEPS = [
     {"tool": "read", "path": "a.txt", "say": "Looking."},

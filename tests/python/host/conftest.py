@@ -5,4 +5,4 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "host"))
 
-from lane import lane_folder, pytest_terminal_summary  # noqa: E402, F401
+from lane import lane_folder, pytest_terminal_summary  # noqa: F401

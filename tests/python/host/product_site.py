@@ -14,7 +14,6 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lane import Lane
 
@@ -97,7 +96,7 @@ class ProductSite:
                 os.chown(path, *owner, follow_symlinks=False)
         return self
 
-    def tell(self, text: str, **environment: str) -> Any:
+    def tell(self, text: str, **environment: str):
         """Runs Python text as the lane's user; the value it gives to ``tell``."""
         script = self.folder / "script.py"
         script.write_text(HEAD + text)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 
 import pytest
-
 from terok_sandbox.vault.store.db import CredentialDB, InvalidScopeName, UnsafeCommentError
 from terok_sandbox.vault.store.encryption import (
     NoPassphraseError,
@@ -43,7 +42,7 @@ def test_the_file_is_private(tmp_path, db):
 
 def test_failures_to_open_have_their_own_classes(tmp_path, db):
     path = tmp_path / "vault" / "credentials.db"
-    with pytest.raises(WrongPassphraseError, match="credentials.db"):
+    with pytest.raises(WrongPassphraseError, match=r"credentials\.db"):
         CredentialDB(path, passphrase="other")
     with pytest.raises(NoPassphraseError):
         CredentialDB(tmp_path / "new.db", passphrase="")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -47,8 +48,8 @@ class VaultProxy:
     """The credential broker of one container.
 
     *db_path* is the vault, *scope_id* a label for people, *routes_path* the route table (default: the configured one).
-    With *audit_path*, a JSON line per request is appended there. *runtime_dir* is where the session passphrase is looked
-    for (default: the configured one).
+    With *audit_path*, a JSON line per request is appended there. *runtime_dir* is where the session passphrase is
+    looked for (default: the configured one).
     """
 
     def __init__(

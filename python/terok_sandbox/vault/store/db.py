@@ -7,11 +7,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from terok_native import _lib
 
 from terok_sandbox.vault.store.encryption import NoPassphraseError, resolve_passphrase_with_source
+
+if TYPE_CHECKING:
+    from terok_sandbox.config import PassphraseSource
 
 
 class InvalidScopeName(ValueError):
@@ -153,11 +156,12 @@ class CredentialDB:
 
     def lookup_token(self, token: str) -> dict | None:
         """Return what a token is bound to, or ``None`` when it is unknown or revoked."""
-        return self._store.lookup_token(token)
+        row = self._store.lookup_token(token)
+        return None if row is None else {**row}
 
     def list_tokens(self) -> list[dict]:
         """Return every token with its binding; callers must mask the member ``token`` before showing it."""
-        return self._store.list_tokens()
+        return [{**row} for row in self._store.list_tokens()]
 
     def revoke_tokens(self, scope: str, subject: str) -> int:
         """Revoke every token of one subject; return how many there were."""
@@ -165,15 +169,10 @@ class CredentialDB:
 
 
 def open_credential_db_with_source(
-    db_path: Path,
-    *,
-    passphrase_file: Path | None = None,
-    systemd_creds_file: Path | None = None,
-    use_keyring: bool = False,
-    passphrase_command: str | None = None,
-    config_fallback: str | None = None,
+    db_path: Path, *, passphrase_file: Path | None = None, systemd_creds_file: Path | None = None,
+    use_keyring: bool = False, passphrase_command: str | None = None, config_fallback: str | None = None,
     prompt_on_tty: bool = False,
-) -> tuple[CredentialDB, str]:
+) -> tuple[CredentialDB, PassphraseSource]:  # fmt: skip
     """Open the vault with the first passphrase that a tier yields; return it with the tier's label.
 
     Raises:
@@ -181,14 +180,11 @@ def open_credential_db_with_source(
         WrongPassphraseError: a configured tier failed, or the passphrase does not fit.
     """
     passphrase, source = resolve_passphrase_with_source(
-        passphrase_file=passphrase_file,
-        systemd_creds_file=systemd_creds_file,
-        use_keyring=use_keyring,
-        passphrase_command=passphrase_command,
-        config_fallback=config_fallback,
-        prompt_on_tty=prompt_on_tty,
-    )
-    if passphrase is None or source is None:
+        passphrase_file=passphrase_file, systemd_creds_file=systemd_creds_file,
+        use_keyring=use_keyring, passphrase_command=passphrase_command,
+        config_fallback=config_fallback, prompt_on_tty=prompt_on_tty,
+    )  # fmt: skip
+    if not (passphrase and source):
         raise NoPassphraseError(
             f"cannot open the vault `{db_path}`: no passphrase is available\n"
             "hint: unlock it with `terok-sandbox vault unlock`, or run `terok-executor setup` first"
@@ -197,22 +193,13 @@ def open_credential_db_with_source(
 
 
 def open_credential_db(
-    db_path: Path,
-    *,
-    passphrase_file: Path | None = None,
-    systemd_creds_file: Path | None = None,
-    use_keyring: bool = False,
-    passphrase_command: str | None = None,
-    config_fallback: str | None = None,
+    db_path: Path, *, passphrase_file: Path | None = None, systemd_creds_file: Path | None = None,
+    use_keyring: bool = False, passphrase_command: str | None = None, config_fallback: str | None = None,
     prompt_on_tty: bool = False,
-) -> CredentialDB:
+) -> CredentialDB:  # fmt: skip
     """As :func:`open_credential_db_with_source`, without the label."""
     return open_credential_db_with_source(
-        db_path,
-        passphrase_file=passphrase_file,
-        systemd_creds_file=systemd_creds_file,
-        use_keyring=use_keyring,
-        passphrase_command=passphrase_command,
-        config_fallback=config_fallback,
-        prompt_on_tty=prompt_on_tty,
-    )[0]
+        db_path, passphrase_file=passphrase_file, systemd_creds_file=systemd_creds_file,
+        use_keyring=use_keyring, passphrase_command=passphrase_command,
+        config_fallback=config_fallback, prompt_on_tty=prompt_on_tty,
+    )[0]  # fmt: skip

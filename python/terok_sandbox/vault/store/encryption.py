@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from terok_native import _lib
+
+if TYPE_CHECKING:
+    from terok_sandbox.config import PassphraseSource
 
 
 class NoPassphraseError(RuntimeError):
@@ -38,14 +42,9 @@ def generate_passphrase() -> str:
 
 
 def resolve_passphrase_with_source(
-    *,
-    passphrase_file: Path | None = None,
-    systemd_creds_file: Path | None = None,
-    use_keyring: bool = False,
-    passphrase_command: str | None = None,
-    config_fallback: str | None = None,
-    prompt_on_tty: bool = False,
-) -> tuple[str | None, str | None]:
+    *, passphrase_file: Path | None = None, systemd_creds_file: Path | None = None, use_keyring: bool = False,
+    passphrase_command: str | None = None, config_fallback: str | None = None, prompt_on_tty: bool = False,
+) -> tuple[str | None, PassphraseSource | None]:  # fmt: skip
     """Return ``(passphrase, tier label)``, or ``(None, None)`` when no tier has one.
 
     Raises:
