@@ -18,6 +18,8 @@ use crate::errors;
 
 type Providers = IndexMap<String, Provider>;
 type Object = Map<String, Value>;
+/// Leaked files as `(provider, path)`, and warnings.
+type Leaks = (Vec<(String, PathBuf)>, Vec<String>);
 
 /// Merged and projected roster, and the warnings that loading gave.
 #[pyfunction]
@@ -215,12 +217,7 @@ fn agents_api_key_command(
 
 /// Leaked credentials as `(provider, path)`, and warnings; with `remove` they are deleted.
 #[pyfunction]
-fn agents_leaks(
-    py: Python<'_>,
-    roster: &Bound<'_, PyAny>,
-    mounts: PathBuf,
-    remove: bool,
-) -> PyResult<(Vec<(String, PathBuf)>, Vec<String>)> {
+fn agents_leaks(py: Python<'_>, roster: &Bound<'_, PyAny>, mounts: PathBuf, remove: bool) -> PyResult<Leaks> {
     let roster: Roster = from_py(roster)?;
     let mut warnings = Vec::new();
     let found = py.detach(|| match remove {

@@ -94,8 +94,7 @@ fn check_comment(comment: &str) -> Result<(), VaultError> {
 }
 
 const ROW: &str = "k.id, k.key_type, k.fingerprint, k.comment, k.created_at";
-const IN_SCOPE: &str =
-    "FROM ssh_keys k JOIN ssh_key_assignments link ON k.id = link.key_id WHERE link.scope = ?1 \
+const IN_SCOPE: &str = "FROM ssh_keys k JOIN ssh_key_assignments link ON k.id = link.key_id WHERE link.scope = ?1 \
      ORDER BY link.assigned_at, k.id";
 
 fn key_row(row: &Row<'_>) -> rusqlite::Result<KeyRow> {

@@ -1,1 +1,0 @@
-//! Test support: fixtures, fake programs; dev-dependency only.
