@@ -77,7 +77,7 @@ fn the_last_file_with_a_list_decides() {
 fn root_uses_the_system_file() {
     let user = Some(PathBuf::from("/h/.config/containers/containers.conf"));
     assert_eq!(Conf::of(true, user.clone(), vec![]).target(), Path::new(SYSTEM));
-    assert_eq!(Conf::of(false, user.clone(), vec![]).target(), user.unwrap());
+    assert_eq!(Some(Conf::of(false, user.clone(), vec![]).target()), user.as_deref());
 }
 
 #[test]
