@@ -48,31 +48,32 @@ def launch(
     per_container: PerContainerResources | None,
 ) -> str:
     """Write the sidecar and start the container; see :meth:`AgentRunner.launch_prepared`."""
-    from terok_sandbox.launch import allocate_per_container_resources
+    from terok_sandbox.launch import allocate_per_container_resources, guarded
     from terok_sandbox.runtime import GpuConfigError
     from terok_sandbox.sandbox import CONTAINER_RUNTIME_DIR, RunSpec, Sharing, VolumeSpec
 
     from terok_executor.container.build import BuildError
 
     cfg = sandbox.config
-    resources = per_container or allocate_per_container_resources(cfg, name)
-    full_env = _with_ports(env, resources) if cfg.services_mode == "tcp" else dict(env)
-    runtime_mount = VolumeSpec(
-        resources.container_runtime_dir, CONTAINER_RUNTIME_DIR, sharing=Sharing.SHARED, live=True
-    )
-    sidecar = _write_sidecar(cfg, name, resources, full_env, project_id, task_id, dossier_path)
-    ports = (resources.gate_port, resources.token_broker_port, resources.ssh_signer_port)
-    spec = RunSpec(
-        container_name=name, image=image, env=full_env, volumes=(*volumes, runtime_mount), command=tuple(command),
-        task_dir=Path(task_dir), gpu_enabled=gpu, memory=memory, cpus=cpus, extra_args=tuple(extra_args or ()),
-        unrestricted=unrestricted, sealed=sealed, hostname=hostname, runtime=runtime,
-        annotations={**(annotations or {}), SIDECAR_ANNOTATION: str(sidecar)},
-        loopback_ports=tuple(port for port in ports if port is not None),
-    )  # fmt: skip
-    try:
-        sandbox.run(spec, hooks=hooks)
-    except GpuConfigError as error:
-        raise BuildError(str(error)) from error
+    # Whatever is refused from here on, also by the checks before podman, leaves neither directory nor sidecar.
+    with guarded(name, cfg=cfg):
+        resources = per_container or allocate_per_container_resources(cfg, name)
+        full_env = _with_ports(env, resources) if cfg.services_mode == "tcp" else dict(env)
+        runtime_dir = resources.container_runtime_dir
+        runtime_mount = VolumeSpec(runtime_dir, CONTAINER_RUNTIME_DIR, sharing=Sharing.SHARED, live=True)
+        sidecar = _write_sidecar(cfg, name, resources, full_env, project_id, task_id, dossier_path)
+        ports = (resources.gate_port, resources.token_broker_port, resources.ssh_signer_port)
+        spec = RunSpec(
+            container_name=name, image=image, env=full_env, volumes=(*volumes, runtime_mount), command=tuple(command),
+            task_dir=Path(task_dir), gpu_enabled=gpu, memory=memory, cpus=cpus, extra_args=tuple(extra_args or ()),
+            unrestricted=unrestricted, sealed=sealed, hostname=hostname, runtime=runtime,
+            annotations={**(annotations or {}), SIDECAR_ANNOTATION: str(sidecar)},
+            loopback_ports=tuple(port for port in ports if port is not None),
+        )  # fmt: skip
+        try:
+            sandbox.run(spec, hooks=hooks)
+        except GpuConfigError as error:
+            raise BuildError(str(error)) from error
     return name
 
 

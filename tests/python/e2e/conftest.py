@@ -61,3 +61,9 @@ def site(shared_site: Site) -> Iterator[Site]:
     """The suite's account, without any container before and after."""
     yield shared_site
     shared_site.stop_all()
+
+
+@pytest.fixture
+def folder(shared_site: Site) -> Path:
+    """A fresh directory of the account, apart from the temp folder that is watched for leftovers."""
+    return Path(tempfile.mkdtemp(prefix="t", dir=shared_site.root))

@@ -170,7 +170,9 @@ class Site:
         """Fails unless the block leaves everything as it was."""
         before = self.traces()
         yield
-        assert self.traces() == before
+        after = self.traces()
+        left = {kind: after[kind] ^ before[kind] for kind in before if after[kind] != before[kind]}
+        assert not left, f"left behind: {left}"
 
     def stop_all(self) -> None:
         """End every container there is, ours the way users do it, and all they left."""

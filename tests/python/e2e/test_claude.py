@@ -62,8 +62,8 @@ def test_failing_agent_gives_its_status(site: Site) -> None:
     assert "the agent failed (exit code 1)" in done.stdout
 
 
-def test_human_identity_when_asked(site: Site, monkeypatch, tmp_path: Path) -> None:
-    config = tmp_path / "gitconfig"
+def test_human_identity_when_asked(site: Site, monkeypatch, folder: Path) -> None:
+    config = folder / "gitconfig"
     config.write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
     repo = site.repository()
