@@ -24,8 +24,8 @@ def environment() -> Iterator[str]:
 
 def command_line() -> Iterator[str]:
     """One section per verb, with its arguments and their defaults."""
-    from terok_executor.cli import _with_extras
     from terok_executor import COMMANDS
+    from terok_executor.cli import _with_extras
 
     yield "# Command line of terok-executor\n\nOptions in front of the verb: `--version`, `--config PATH`, `--raw`.\n"
     for path, node in _with_extras(COMMANDS).walk():
@@ -51,7 +51,8 @@ def main() -> int:
         if not check:
             PAGES.mkdir(parents=True, exist_ok=True)
             page.write_text(text, encoding="utf-8")
-    print(f"reference: {', '.join(stale)} {'out of date' if check else 'written'}" if stale else "reference: up to date")
+    verdict = "out of date" if check else "written"
+    print(f"reference: {', '.join(stale)} {verdict}" if stale else "reference: up to date")
     return int(check and bool(stale))
 
 
