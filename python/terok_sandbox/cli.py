@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
+
+# For annotations only: importing this here would cost every caller.
+if TYPE_CHECKING:
+    import argparse
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -12,7 +17,7 @@ def main(argv: list[str] | None = None) -> None:
     3 no service of a supervisor could start, 5 a manual step on the host is needed.
     """
     arguments = sys.argv[1:] if argv is None else argv
-    if arguments[:1] == ["supervisor"]:
+    if arguments[:1] == ["supervisor"] and not {"-h", "--help"} & set(arguments):
         _supervise(arguments[1:])
     import argparse
 
@@ -24,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="terok-sandbox", description="The sandbox layer below the agents.")
     parser.add_argument("--version", action="version", version=f"terok-sandbox {__version__}")
     COMMANDS.wire(parser)
-    namespace = parser.parse_args(arguments)
+    namespace = _parsed(parser, arguments)
     if getattr(namespace, "_cmd", None) is None:
         group = getattr(namespace, "_group_help", None)
         (group or parser).print_help()
@@ -33,6 +38,21 @@ def main(argv: list[str] | None = None) -> None:
         CommandTree.dispatch(namespace)
     except (OSError, RuntimeError, ValueError) as error:
         raise SystemExit(str(error)) from error
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """The parsed arguments; what follows a ``--`` is podman's, and only the verb ``run`` takes it."""
+    ours, separator, podmans = arguments, [], []
+    if "--" in arguments:
+        at = arguments.index("--")
+        ours, separator, podmans = arguments[:at], ["--"], arguments[at + 1 :]
+    namespace = parser.parse_args(ours)
+    command = getattr(namespace, "_cmd", None)
+    if command is not None and command.name == "run":
+        namespace.podman_args = podmans
+    elif separator:
+        parser.error("only the verb `run` takes words after `--`")
+    return namespace
 
 
 def _supervise(arguments: list[str]) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["CheckVerdict", "DoctorCheck"]
+__all__ = ["CheckVerdict", "DoctorCheck", "run_check", "sandbox_doctor_checks", "supervisor_hooks_check"]
+
+_PROBE_LIMIT = 5.0
+_HOST = "host.containers.internal"
 
 
 @dataclass(frozen=True)
@@ -32,3 +36,89 @@ class DoctorCheck:
     fix_cmd: list[str] | None = None
     fix_description: str = ""
     host_side: bool = False
+
+
+def sandbox_doctor_checks(
+    *, token_broker_port: int | None = None, ssh_signer_port: int | None = None, desired_shield_state: str | None = None
+) -> list[DoctorCheck]:
+    """Returns the checks of this layer in the order vault, network, shield.
+
+    The ports are given in TCP mode only. The shield check gets the state that was found as its text.
+    """
+    checks = [
+        DoctorCheck("vault", "Credentials DB passphrase", [], _judge_passphrase, host_side=True),
+        DoctorCheck("vault", "Plaintext passphrase", [], _judge_plaintext, host_side=True),
+    ]
+    if token_broker_port is not None:
+        probe = ["wget", "-q", "--spider", "--timeout=3", f"http://{_HOST}:{int(token_broker_port)}/-/health"]
+        checks.append(DoctorCheck("network", "Token broker (TCP)", probe, _judge_reachable))
+    if ssh_signer_port is not None:
+        probe = ["bash", "-c", f"echo | nc -w2 {_HOST} {int(ssh_signer_port)}"]
+        checks.append(DoctorCheck("network", "SSH signer (TCP)", probe, _judge_reachable))
+    judge = functools.partial(_judge_shield, desired_shield_state)
+    checks.append(DoctorCheck("shield", "Shield state", [], judge, fix_cmd=[], host_side=True))
+    return checks
+
+
+def supervisor_hooks_check() -> DoctorCheck:
+    """Returns the check that podman will start supervisors; one per host, so no part of the list above."""
+    return DoctorCheck("hooks", "Supervisor hooks", [], _judge_hooks, host_side=True)
+
+
+def run_check(check: DoctorCheck) -> CheckVerdict:
+    """Runs one check on this host: its probe with a limit of 5 s, then its judgement."""
+    import subprocess
+
+    if check.host_side or not check.probe_cmd:
+        return check.evaluate(0, "", "")
+    try:
+        done = subprocess.run(check.probe_cmd, capture_output=True, text=True, timeout=_PROBE_LIMIT)
+    except (OSError, subprocess.TimeoutExpired):
+        return check.evaluate(1, "", f"`{check.probe_cmd[0]}` is unavailable or timed out")
+    return check.evaluate(done.returncode, done.stdout, done.stderr)
+
+
+def _judge_passphrase(_status: int, _out: str, _err: str) -> CheckVerdict:
+    from .config import SandboxConfig
+    from .vault.store.encryption import WrongPassphraseError
+
+    try:
+        source = SandboxConfig().resolve_passphrase_with_source()[1]
+    except (WrongPassphraseError, RuntimeError) as error:
+        return CheckVerdict("error", str(error).splitlines()[0])
+    if source is None:
+        return CheckVerdict("error", "no tier has it; run `terok-sandbox vault unlock`", fixable=True)
+    return CheckVerdict("ok", f"from {source}")
+
+
+def _judge_plaintext(_status: int, _out: str, _err: str) -> CheckVerdict:
+    from .paths import plaintext_passphrase_config_path
+
+    path = plaintext_passphrase_config_path()
+    if path is None:
+        return CheckVerdict("ok", "no configuration file holds it")
+    return CheckVerdict("warn", f"`{path}` holds the vault passphrase in plain text")
+
+
+def _judge_reachable(status: int, _out: str, err: str) -> CheckVerdict:
+    if status == 0:
+        return CheckVerdict("ok", "reachable")
+    return CheckVerdict("error", f"not reachable (status {status}){': ' + err.strip() if err.strip() else ''}")
+
+
+def _judge_shield(desired: str | None, _status: int, out: str, _err: str) -> CheckVerdict:
+    if desired is None:
+        return CheckVerdict("ok", "not managed")
+    found = out.strip()
+    if found == desired:
+        return CheckVerdict("ok", found)
+    return CheckVerdict("warn", f"`{found}` instead of `{desired}`", fixable=True)
+
+
+def _judge_hooks(_status: int, _out: str, _err: str) -> CheckVerdict:
+    from .supervisor.install import check_supervisor_hooks
+
+    problem = check_supervisor_hooks()
+    return (
+        CheckVerdict("ok", "podman will run them") if problem is None else CheckVerdict("error", problem, fixable=True)
+    )

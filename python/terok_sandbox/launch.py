@@ -15,9 +15,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._wiring import WiringPlan, check_podman_args, compose, exec_podman, format_args
+
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from .config import SandboxConfig
+
+__all__ = [
+    "PerContainerResources",
+    "WiringPlan",
+    "abandon",
+    "allocate_per_container_resources",
+    "begin",
+    "check_podman_args",
+    "cleanup",
+    "compose",
+    "exec_podman",
+    "finish",
+    "format_args",
+    "guarded",
+    "note_temp_dir",
+    "note_token",
+    "prove_supervised",
+    "recover",
+    "write_sidecar",
+]
 
 _open = threading.local()
 
@@ -48,7 +70,14 @@ def _place(cfg: SandboxConfig) -> dict[str, object]:
 
 def _revoker(cfg: SandboxConfig) -> Callable[[str, str], None]:
     def revoke(scope: str, subject: str) -> None:
-        db = cfg.open_credential_db()
+        from .vault.store.encryption import NoPassphraseError
+
+        try:
+            db = cfg.open_credential_db()
+        except NoPassphraseError:
+            if cfg.db_path.exists():
+                raise
+            return  # no vault, no token
         try:
             db.revoke_tokens(scope, subject)
         finally:

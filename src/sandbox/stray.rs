@@ -1,7 +1,8 @@
 //! Clears away what containers left that were removed behind our back, by `podman rm` or `podman system reset`.
 //!
 //! Invariants: at most one look in ten minutes for one state directory; nothing younger than an hour is touched; nothing
-//! at all when podman cannot list its containers. A container of another store whose supervisor runs counts as there.
+//! at all when podman cannot list its containers. A container of another store whose supervisor runs counts as there,
+//! and so does one that was prepared to be run by hand: nobody knows when that will be.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::Metadata;
@@ -18,6 +19,8 @@ use crate::{hook, journal, private};
 /// The least time between two looks.
 const INTERVAL: Duration = Duration::from_secs(600);
 const MARK: &str = ".swept";
+/// The record of a container that was prepared by hand.
+const PREPARED: &str = "meta.json";
 const LIST: Duration = Duration::from_secs(10);
 
 /// Forgets containers that are no more, with their tokens and directories; usually only asks for one file's age.
@@ -36,9 +39,10 @@ fn sweep_older(place: &Place, podman: &Podman, revoke: Revoke, least: Duration) 
         return Vec::new();
     }
     let Some(there) = containers(podman) else { return Vec::new() };
-    let gone = suspects.into_iter().filter(|name| !there.contains(name) && !is_served(place, name));
+    let stays = |name: &str| there.contains(name) || is_prepared(place, name) || is_served(place, name);
+    let gone = suspects.into_iter().filter(|name| !stays(name));
     let undone = gone.filter_map(|name| forget(place, podman, &name, revoke).ok().flatten()).collect();
-    hook::sweep(&place.state_dir, &place.runtime_dir, &|name| there.contains(name) || is_served(place, name));
+    hook::sweep(&place.state_dir, &place.runtime_dir, &stays);
     undone
 }
 
@@ -68,6 +72,10 @@ fn containers(podman: &Podman) -> Option<HashSet<String>> {
     let args = ["ps", "-a", "--no-trunc", "--format", "{{.ID}}\t{{.Names}}"];
     let output = podman.call("list", "containers", args).limit(LIST).success().ok()?;
     Some(output.text().split(['\t', '\n', ',']).map(|word| word.trim().to_owned()).collect())
+}
+
+fn is_prepared(place: &Place, name: &str) -> bool {
+    base::ident::check_container_name(name).is_ok() && place.run_state(name).join(PREPARED).exists()
 }
 
 /// Whether somebody listens on the socket of that container.
@@ -144,12 +152,16 @@ mod tests {
     }
 
     #[test]
-    fn young_served_or_unlisted_ones_stay() {
+    fn young_prepared_served_or_unlisted_ones_stay() {
         let bench = Bench::new();
         assert!(sweep_older(&bench.place, &bench.podman, &mut |_| Ok(()), STRAY_AGE).is_empty());
         assert_eq!(bench.asked(), 0, "nothing old, no question");
         let deaf = Podman::at("/bin/false");
         assert!(sweep_older(&bench.place, &deaf, &mut |_| Ok(()), Duration::ZERO).is_empty());
+        let record = bench.place.run_state("gone").join(PREPARED);
+        std::fs::write(&record, "{}").unwrap();
+        assert!(sweep_older(&bench.place, &bench.podman, &mut |_| Ok(()), Duration::ZERO).is_empty());
+        std::fs::remove_file(record).unwrap();
         let socket = bench.place.container_runtime_dir("gone").join("vault.sock");
         let _listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
         assert!(sweep_older(&bench.place, &bench.podman, &mut |_| Ok(()), Duration::ZERO).is_empty());

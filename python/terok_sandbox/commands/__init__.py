@@ -6,8 +6,25 @@ from terok_util.cli_types import ArgDef, CommandDef, CommandTree
 
 from terok_sandbox.commands.setup import _handle_sandbox_setup, _handle_sandbox_uninstall
 from terok_sandbox.commands.vault import handle_vault_list, handle_vault_lock, handle_vault_unlock
+from terok_sandbox.commands.wiring import (
+    handle_cleanup,
+    handle_doctor,
+    handle_prepare,
+    handle_run,
+    handle_supervisor,
+)
 
 __all__ = ["COMMANDS", "_handle_sandbox_setup", "_handle_sandbox_uninstall"]
+
+_CONTAINER = ArgDef(name="container", help="Container name")
+_WIRING = (
+    _CONTAINER,
+    ArgDef(name="--no-shield", action="store_true", help="Leave the network options to yourself"),
+    ArgDef(name="--no-gate", action="store_true", help="Leave the git gate out"),
+    ArgDef(name="--no-broker", action="store_true", help="Leave the token broker out"),
+    ArgDef(name="--scope", help="Credential scope of the container; without one there is no broker"),
+    ArgDef(name="--profiles", help="Firewall profiles for this container, separated by commas"),
+)
 
 #: Root verbs in the order callers know.
 COMMANDS = CommandTree(
@@ -45,6 +62,35 @@ COMMANDS = CommandTree(
                     ),
                 ),
             ),
+        ),
+        CommandDef(
+            name="prepare",
+            help="Print the podman options that wire a container",
+            handler=handle_prepare,
+            args=(*_WIRING, ArgDef(name="--json", action="store_true", help="Print a JSON array")),
+        ),
+        CommandDef(
+            name="run",
+            help="Run a wired container: run NAME [options] -- [podman options] IMAGE [command]",
+            handler=handle_run,
+            args=_WIRING,
+        ),
+        CommandDef(
+            name="cleanup",
+            help="Remove what wiring a container left on the host",
+            handler=handle_cleanup,
+            args=(_CONTAINER,),
+        ),
+        CommandDef(name="doctor", help="Check this host", handler=handle_doctor, extras={"exit_status": True}),
+        CommandDef(
+            name="supervisor",
+            help="Supervise one container (called by the hook)",
+            handler=handle_supervisor,
+            args=(
+                ArgDef(name="container_id", help="Full container identifier"),
+                ArgDef(name="sidecar_path", help="Its sidecar"),
+            ),
+            extras={"exit_status": True},
         ),
     )
 )

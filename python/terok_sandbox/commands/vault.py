@@ -56,9 +56,7 @@ def handle_vault_lock(*, cfg: SandboxConfig | None = None) -> None:
         print(f"warning: the vault still opens through another tier: {left}", file=sys.stderr)
 
 
-def handle_vault_list(
-    *, include_tokens: bool = False, as_json: bool = False, cfg: SandboxConfig | None = None
-) -> None:
+def handle_vault_list(*, include_tokens: bool = False, as_json: bool = False, cfg: SandboxConfig | None = None) -> None:
     """List credentials (and tokens, masked); field names only, never values.
 
     Raises:

@@ -27,7 +27,12 @@ _HOME = {
     "PodmanRuntime": "podman",
     "PortReservation": "protocol",
 }
-__all__ = [*sorted(_HOME), "GpuConfigError", "check_gpu_available"]
+__all__ = [*sorted(_HOME), "DEFAULT_GUEST_SSHD_PORT", "DEFAULT_SSH_HOST", "GpuConfigError", "check_gpu_available"]
+
+DEFAULT_SSH_HOST = "127.0.0.1"
+"""Where the SSH daemon of a guest is reached: forwarded to this host's loopback, and nowhere else."""
+DEFAULT_GUEST_SSHD_PORT = 22
+"""The port that this daemon listens on inside the guest."""
 
 _GPU_HINT = (
     "install the NVIDIA container toolkit and write a CDI specification, for example `nvidia-ctk cdi generate "

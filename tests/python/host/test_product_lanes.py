@@ -161,3 +161,39 @@ tell({"why": why, "container": podman("container", "inspect", "lane-comma").retu
 """
     )
     assert "comma" in told["why"] and told["container"] == 125
+
+
+@pytest.mark.parametrize("name", ["rootless", "rootful", "podman5"])
+def test_a_container_run_by_hand_is_supervised(name: str, lane_folder: Path) -> None:
+    """`terok-sandbox run` becomes podman; `cleanup` takes away what it needed."""
+    told = (
+        ProductSite(LANES[name].require(), lane_folder)
+        .prepare()
+        .tell(
+            """
+set_up()
+def verb(*words): return subprocess.run([sys.executable, "-m", "terok_sandbox.cli", *words], capture_output=True, text=True, timeout=60)
+refused = verb("run", "lane-hand", "--scope", "s", "--no-gate", "--", "--privileged", IMAGE)
+told = {"refused": (refused.returncode, "--privileged" in refused.stderr, (cfg.runtime_dir / "run/lane-hand").exists())}
+done = verb("run", "lane-hand", "--scope", "s", "--no-gate", "--", "-d", "--label", "a=b", IMAGE, "sh", "-c", "ls /run/terok /usr/local/share/terok-sandbox/bridges; sleep 300")
+try:
+    told["status"] = (done.returncode, done.stderr if done.returncode else "")
+    told["answers"] = health("lane-hand")
+    told["inside"] = until(lambda: {"vault.sock", "ensure-bridges.sh"} <= set(podman("logs", "lane-hand").stdout.split()))
+finally: podman("rm", "-f", "-t", "0", "lane-hand")
+told["none left"] = until(lambda: not supervisors(), 2)
+told["cleanup"] = [verb("cleanup", "lane-hand").stdout.split("`")[0] for _ in range(2)]
+told["files"] = [str(p) for p in ROOT.rglob("*lane-hand*")]
+tell(told)
+"""
+        )
+    )
+    assert told == {
+        "refused": [1, True, False],
+        "status": [0, ""],
+        "answers": 200,
+        "inside": True,
+        "none left": True,
+        "cleanup": ["cleaned up after ", "nothing is known about "],
+        "files": [],
+    }

@@ -1,0 +1,188 @@
+"""Wiring for containers that somebody runs with podman directly: the options to add, and what they need on the host.
+
+:func:`compose` makes directory, sidecar and record of one container and returns the options; :func:`exec_podman` turns
+into podman with them. A failure at any step takes back what was made. The git gate and the SSH signer are not in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+# For annotations only: importing these here would cost every caller.
+if TYPE_CHECKING:
+    from .config import SandboxConfig
+    from .launch import PerContainerResources
+
+BRIDGES_DIR = "/usr/local/share/terok-sandbox/bridges"
+"""Where a container finds the scripts that carry its requests to the services."""
+_LOOPBACK_PORT = 9419
+_USERNS = "--userns=keep-id:uid=1000,gid=1000"
+_SCRIPTS = ("ensure-bridges.sh", "ssh-agent-bridge.sh")
+
+
+@dataclass(frozen=True)
+class WiringPlan:
+    """Which services a container was wired to, and for which scope."""
+
+    scope: str | None
+    shield: bool
+    gate: bool
+    broker: bool
+    ssh: bool
+
+
+def compose(
+    container: str,
+    *,
+    cfg: SandboxConfig,
+    shield: bool,
+    gate: bool,
+    broker: bool,
+    scope: str | None,
+    profiles: tuple[str, ...] | None = None,
+) -> tuple[list[str], WiringPlan]:
+    """Makes what a container of that name needs and returns ``podman run`` options, with what they stand for.
+
+    The gate and the broker need a scope and are left out with a note on stderr without one. Raises ``SystemExit`` for
+    an unsafe or used name, a wish for the git gate, hooks that podman would not run, or a failed write. Nothing is
+    left then.
+    """
+    from . import launch
+
+    plan = _plan(scope, shield, gate, broker)
+    if profiles:
+        cfg = replace(cfg, shield_profiles=tuple(profiles))
+    try:
+        launch._native().sandbox_check_name(container)
+        launch._native().sandbox_check_hooks(launch._place(cfg), container)
+    except (ValueError, RuntimeError) as error:
+        raise SystemExit(str(error)) from error
+    with launch.guarded(container, cfg=cfg):
+        made = launch.allocate_per_container_resources(cfg, container)
+        if plan.broker and scope:
+            launch.note_token(container, scope, container, cfg=cfg)
+        args = _args(cfg, plan, made)
+        _write_record(container, cfg, plan)
+        sidecar = launch.write_sidecar(container, cfg=cfg, per_container=made, scope_id=scope or "")
+        if sidecar is None:
+            raise SystemExit(f"cannot wire `{container}`: sidecar write failed")
+    return [*args, "--name", container, "--annotation", f"terok.sandbox.sidecar={sidecar}"], plan
+
+
+def _plan(scope: str | None, shield: bool, gate: bool, broker: bool) -> WiringPlan:
+    if scope is None:
+        for wanted, what in ((gate, "git gate"), (broker, "token broker")):
+            if wanted:
+                print(
+                    f"note: the {what} needs a credential scope and is left out; name one with --scope", file=sys.stderr
+                )
+        return WiringPlan(None, shield, False, False, False)
+    if gate:
+        raise SystemExit("the git gate is not part of this version; leave it out with --no-gate")
+    print("note: the SSH signer is not part of this version and is left out", file=sys.stderr)
+    return WiringPlan(scope, shield, False, broker, False)
+
+
+def _args(cfg: SandboxConfig, plan: WiringPlan, made: PerContainerResources) -> list[str]:
+    """Network, user namespace, scripts, sockets and variables, in this order."""
+    from . import shield
+
+    tcp = cfg.services_mode == "tcp"
+    if plan.shield:
+        args = shield.pre_start_args(cfg)
+    else:
+        args = shield.bypass_network_args(cfg=cfg) if cfg.shield_bypass or (tcp and plan.broker) else []
+    if os.geteuid() != 0:
+        args.append(_USERNS)
+    if not plan.broker:
+        return args
+    args += ["-v", f"{_bridges(cfg)}:{BRIDGES_DIR}:z,ro"]
+    if tcp:
+        args += ["-e", f"TEROK_TOKEN_BROKER_PORT={made.token_broker_port}"]
+    else:
+        args += ["-v", f"{made.container_runtime_dir}:/run/terok:z"]
+    return [*args, "-e", f"TEROK_VAULT_LOOPBACK_PORT={_LOOPBACK_PORT}"]
+
+
+def _bridges(cfg: SandboxConfig) -> Path:
+    """Copies of the scripts in the state directory: a mount may change labels, which the package must not suffer."""
+    source = Path(__file__).parent / "resources" / "bridges"
+    target = Path(cfg.state_dir) / "bridges"
+    target.mkdir(parents=True, exist_ok=True)
+    target.chmod(0o755)
+    for name in _SCRIPTS:
+        wanted, path = (source / name).read_bytes(), target / name
+        if path.is_symlink() or not path.is_file() or path.read_bytes() != wanted:
+            _write(path, wanted, 0o755)
+    return target
+
+
+def _write_record(container: str, cfg: SandboxConfig, plan: WiringPlan) -> None:
+    folder = Path(cfg.state_dir) / "sandbox" / "runs" / container
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    _write(folder / "meta.json", json.dumps(asdict(plan), indent=2).encode(), 0o600)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Puts a whole file in place of whatever is there; a link is replaced, not followed."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode), "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def check_podman_args(podman_args: list[str]) -> None:
+    """Refuses options in front of the image that would undo the wiring or the confinement.
+
+    Raises ``SystemExit`` naming the option, or saying that there is no image.
+    """
+    from . import launch
+
+    if not podman_args:
+        raise SystemExit("No image specified")
+    try:
+        launch._native().sandbox_check_run_line(list(podman_args))
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+
+
+def exec_podman(sandbox_args: list[str], podman_args: list[str]) -> NoReturn:
+    """Becomes ``podman run`` with both lists of words.
+
+    The first line of defence against a container without its supervisor is the check in :func:`compose`; nobody is left
+    to ask the supervisor once this process is podman. Raises ``SystemExit`` for refused options or a missing podman.
+    """
+    check_podman_args(podman_args)
+    program = _podman()
+    try:
+        os.execv(program, ["podman", "run", *sandbox_args, *podman_args])  # noqa: S606 - no shell is wanted
+    except OSError as error:
+        raise SystemExit(f"cannot run `{program}`: {error.strerror}") from error
+
+
+def _podman() -> str:
+    import shutil
+
+    found = shutil.which("podman")
+    program = Path(found).resolve() if found else None
+    if program is None or not program.is_file() or not os.access(program, os.X_OK):
+        raise SystemExit("cannot run podman: it is not installed or not on PATH\nhint: install the package `podman`")
+    return str(program)
+
+
+def format_args(args: list[str], *, output_json: bool) -> str:
+    """Returns the words as a JSON array, or quoted for a shell on one line."""
+    return json.dumps(args) if output_json else shlex.join(args)

@@ -1,0 +1,264 @@
+"""Wiring of containers that are run by hand: options, files, refusals, roll-back; and the verbs around it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from double import FakePodman
+from terok_native import _lib
+from terok_sandbox import SandboxConfig, cli, doctor, launch
+from terok_sandbox.commands import COMMANDS, wiring
+
+BRIDGES = "/usr/local/share/terok-sandbox/bridges"
+USERNS = [] if os.geteuid() == 0 else ["--userns=keep-id:uid=1000,gid=1000"]
+
+
+@pytest.fixture(autouse=True)
+def hooks(monkeypatch: pytest.MonkeyPatch, podman: FakePodman) -> None:
+    """Installed hooks, and a podman that knows no container."""
+    monkeypatch.setattr(_lib, "sandbox_check_hooks", lambda place, name: None)
+    podman.plays("echo 'no such container' >&2; exit 1")
+
+
+def compose(cfg: SandboxConfig, name: str = "c1", **wishes: Any) -> tuple[list[str], launch.WiringPlan]:
+    wanted = {"shield": False, "gate": False, "broker": True, "scope": "work"} | wishes
+    return launch.compose(name, cfg=cfg, **wanted)
+
+
+def left(cfg: SandboxConfig) -> list[str]:
+    """Every trace of a container; the shared scripts and the journal's own files may stay."""
+    roots = (Path(cfg.state_dir), Path(cfg.runtime_dir))
+    found = [str(path.relative_to(root)) for root in roots for path in root.rglob("*")]
+    return sorted(path for path in found if "c1" in path)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_options_in_socket_mode(cfg: SandboxConfig, capfd: pytest.CaptureFixture[str]) -> None:
+    args, plan = compose(cfg)
+    assert args == [
+        *USERNS,
+        "-v",
+        f"{cfg.state_dir}/bridges:{BRIDGES}:z,ro",
+        "-v",
+        f"{cfg.runtime_dir}/run/c1:/run/terok:z",
+        "-e",
+        "TEROK_VAULT_LOOPBACK_PORT=9419",
+        "--name",
+        "c1",
+        "--annotation",
+        f"terok.sandbox.sidecar={cfg.state_dir}/sidecar/c1.json",
+    ]
+    assert plan == launch.WiringPlan(scope="work", shield=False, gate=False, broker=True, ssh=False)
+    assert "SSH signer" in capfd.readouterr().err
+    run = Path(cfg.state_dir) / "sandbox/runs/c1"
+    assert (run / "meta.json").read_text() == json.dumps(dataclasses.asdict(plan), indent=2)
+    assert (mode(run), mode(run / "meta.json"), mode(cfg.state_dir / "sidecar/c1.json")) == (0o700, 0o600, 0o600)
+    assert mode(cfg.state_dir / "bridges/ensure-bridges.sh") == 0o755
+    assert json.loads((cfg.state_dir / "sidecar/c1.json").read_text())["scope_id"] == "work"
+
+
+def test_options_in_tcp_mode(cfg: SandboxConfig) -> None:
+    args, _ = compose(dataclasses.replace(cfg, services_mode="tcp"))
+    port = json.loads((cfg.state_dir / "sidecar/c1.json").read_text())["tcp_port"]
+    assert f"TEROK_TOKEN_BROKER_PORT={port}" in args and "TEROK_VAULT_LOOPBACK_PORT=9419" in args
+    assert not any("/run/terok" in word for word in args)
+    if os.geteuid() != 0:
+        assert "host.containers.internal" in " ".join(args), "the broker's port must be reachable without the shield"
+
+
+def test_without_a_scope_there_is_only_a_supervisor(cfg: SandboxConfig, capfd: pytest.CaptureFixture[str]) -> None:
+    args, plan = compose(cfg, scope=None, gate=True, shield=True, profiles=("x",))
+    assert plan == launch.WiringPlan(None, True, False, False, False)
+    assert args[-4:-2] == ["--name", "c1"] and "-v" not in args and "--cap-drop" in args
+    assert capfd.readouterr().err.count("--scope") == 2
+
+
+def test_refusals_leave_nothing(cfg: SandboxConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("", ".", "a/b", "../x", "-a"):
+        with pytest.raises(SystemExit, match="unsafe container name"):
+            compose(cfg, name)
+    with pytest.raises(SystemExit, match="--no-gate"):
+        compose(cfg, gate=True)
+    with pytest.raises(SystemExit, match="sidecar write failed"), monkeypatch.context() as patch:
+        patch.setattr(launch, "write_sidecar", lambda *a, **k: None)
+        compose(cfg)
+    assert left(cfg) == []
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+        patch.setattr("terok_sandbox._wiring._write_record", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        compose(cfg)
+    assert left(cfg) == []
+    monkeypatch.undo()
+    with pytest.raises(SystemExit, match="setup"):
+        compose(cfg)
+    assert left(cfg) == []
+
+
+def test_scripts_are_renewed_and_links_not_followed(cfg: SandboxConfig, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    folder = Path(cfg.state_dir) / "bridges"
+    folder.mkdir(parents=True)
+    (folder / "ensure-bridges.sh").symlink_to(victim)
+    (folder / "ssh-agent-bridge.sh").write_text("old")
+    compose(cfg)
+    assert victim.read_text() == "mine" and not (folder / "ensure-bridges.sh").is_symlink()
+    assert (folder / "ssh-agent-bridge.sh").read_text() != "old"
+
+
+def test_cleanup_removes_everything_once(cfg: SandboxConfig) -> None:
+    """There is no vault, so there is no token to revoke either."""
+    compose(cfg)
+    assert left(cfg) != []
+    assert launch.cleanup("c1", cfg=cfg) is True
+    assert left(cfg) == [] and launch.cleanup("c1", cfg=cfg) is False
+
+
+def test_a_name_in_use_is_refused_and_its_files_stay(cfg: SandboxConfig, podman: FakePodman) -> None:
+    compose(cfg)
+    before = left(cfg)
+    podman.plays("echo running")
+    with pytest.raises(SystemExit, match="c1"):
+        compose(cfg)
+    assert left(cfg) == before
+
+
+class TestRun:
+    @pytest.fixture
+    def called(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        calls: list[Any] = []
+        monkeypatch.setattr(os, "execv", lambda program, argv: calls.append((program, argv)))
+        return calls
+
+    def test_podman_gets_both_lists(self, cfg: SandboxConfig, podman: FakePodman, called: list[Any]) -> None:
+        words = ["-it", "--rm", "img", "prog", "--name", "x"]
+        launch.exec_podman(["--name", "c1"], words)
+        (program, argv) = called[0]
+        assert program == str((podman.folder / "podman").resolve())
+        assert argv == ["podman", "run", "--name", "c1", *words]
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            [],
+            ["--rm"],
+            ["--name=x", "img"],
+            ["-v", "/h:/run/terok/x", "img"],
+            ["--privileged", "img"],
+            ["--network", "host", "i"],
+        ],
+    )
+    def test_refused_before_anything_is_made(self, cfg: SandboxConfig, called: list[Any], words: list[str]) -> None:
+        with pytest.raises(SystemExit) as refusal:
+            wiring.handle_run(container="c1", no_gate=True, scope="work", podman_args=words, cfg=cfg)
+        assert not called and left(cfg) == [] and refusal.value.code
+        if not words:
+            assert refusal.value.code == "No image specified"
+
+    def test_a_missing_podman_leaves_nothing(self, cfg: SandboxConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("shutil.which", lambda name: None)
+        with pytest.raises(SystemExit, match="install"):
+            wiring.handle_run(container="c1", no_gate=True, scope="work", podman_args=["img"], cfg=cfg)
+        assert left(cfg) == []
+
+
+class TestVerbs:
+    def test_words_behind_the_dashes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: dict[str, Any] = {}
+        node = COMMANDS.find_at(("run",)).with_handler(lambda **given: seen.update(given))
+        monkeypatch.setattr("terok_sandbox.commands.COMMANDS", type(COMMANDS)((node,)))
+        cli.main(["run", "c1", "--scope", "s", "--", "-it", "img", "--", "x"])
+        assert (seen["container"], seen["scope"], seen["podman_args"]) == ("c1", "s", ["-it", "img", "--", "x"])
+
+    @pytest.mark.parametrize("argv", [["doctor", "--", "x"], ["prepare"], ["cleanup"]])
+    def test_wrong_usage(self, argv: list[str]) -> None:
+        with pytest.raises(SystemExit) as end:
+            cli.main(argv)
+        assert end.value.code == 2
+
+    def test_prepare_and_cleanup(self, cfg: SandboxConfig, capfd: pytest.CaptureFixture[str]) -> None:
+        wiring.handle_prepare(container="c1", no_shield=True, no_gate=True, scope="s", json=True, cfg=cfg)
+        assert "--annotation" in json.loads(capfd.readouterr().out)
+        for words in ("cleaned up", "nothing is known"):
+            wiring.handle_cleanup(container="c1", cfg=cfg)
+            assert words in capfd.readouterr().out
+        with pytest.raises(SystemExit, match="unsafe"):
+            wiring.handle_cleanup(container="../x", cfg=cfg)
+
+    def test_format(self) -> None:
+        assert launch.format_args(["a b", "c"], output_json=False) == "'a b' c"
+        assert launch.format_args(["a b", "c"], output_json=True) == '["a b", "c"]'
+
+    @pytest.mark.parametrize(("severity", "status"), [("ok", 0), ("warn", 1), ("error", 2)])
+    def test_doctor_ends_with_the_worst(self, monkeypatch: pytest.MonkeyPatch, severity: str, status: int) -> None:
+        verdicts = iter([doctor.CheckVerdict("ok", "x"), doctor.CheckVerdict(severity, "y")])
+        monkeypatch.setattr(doctor, "run_check", lambda check: next(verdicts, doctor.CheckVerdict("ok", "z")))
+        monkeypatch.setattr("sys.argv", ["terok-sandbox", "doctor"])
+        try:
+            cli.main()
+            ended = 0
+        except SystemExit as end:
+            ended = end.code
+        assert ended == status
+
+
+class TestDoctor:
+    def test_list(self) -> None:
+        labels = [check.label for check in doctor.sandbox_doctor_checks()]
+        assert labels == ["Credentials DB passphrase", "Plaintext passphrase", "Shield state"]
+        full = doctor.sandbox_doctor_checks(token_broker_port=1, ssh_signer_port=2)
+        assert [check.category for check in full] == ["vault", "vault", "network", "network", "shield"]
+        assert full[2].probe_cmd[-1] == "http://host.containers.internal:1/-/health"
+        assert full[3].probe_cmd == ["bash", "-c", "echo | nc -w2 host.containers.internal 2"]
+
+    def test_shield(self) -> None:
+        def judge(desired: str | None, found: str) -> str:
+            return doctor.sandbox_doctor_checks(desired_shield_state=desired)[-1].evaluate(0, found, "").severity
+
+        assert (judge(None, "x"), judge("up", " up\n"), judge("up", "down")) == ("ok", "ok", "warn")
+
+    def test_passphrase(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from terok_sandbox.vault.store.encryption import WrongPassphraseError
+
+        def severity(answer: Any) -> str:
+            def resolve(self: SandboxConfig, **_: Any) -> tuple[str | None, str | None]:
+                if isinstance(answer, Exception):
+                    raise answer
+                return (answer and "secret"), answer
+
+            monkeypatch.setattr(SandboxConfig, "resolve_passphrase_with_source", resolve)
+            verdict = doctor.run_check(doctor.sandbox_doctor_checks()[0])
+            assert "secret" not in verdict.detail
+            return verdict.severity
+
+        assert [severity(a) for a in ("session-file", None, WrongPassphraseError("no"))] == ["ok", "error", "error"]
+
+    def test_plaintext(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        path = tmp_path / "config.yml"
+        monkeypatch.setenv("TEROK_CONFIG_FILE", str(path))
+        check = doctor.sandbox_doctor_checks()[1]
+        assert doctor.run_check(check).severity == "ok"
+        path.write_text("credentials: {passphrase: x}\n")
+        verdict = doctor.run_check(check)
+        assert verdict.severity == "warn" and str(path) in verdict.detail
+
+    def test_a_probe_that_hangs_or_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(doctor, "_PROBE_LIMIT", 0.2)
+        judge = lambda code, out, err: doctor.CheckVerdict("ok", f"{code}{out}{err}")  # noqa: E731
+        for argv in (["sleep", "30"], ["/nonexistent/x"]):
+            assert "unavailable or timed out" in doctor.run_check(doctor.DoctorCheck("c", "l", argv, judge)).detail
+        assert doctor.run_check(doctor.DoctorCheck("c", "l", ["sh", "-c", "echo o; exit 3"], judge)).detail == "3o\n"
+
+
+def test_addresses_of_guests() -> None:
+    import terok_sandbox
+
+    assert (terok_sandbox.DEFAULT_SSH_HOST, terok_sandbox.DEFAULT_GUEST_SSHD_PORT) == ("127.0.0.1", 22)
