@@ -38,15 +38,9 @@ class WiringPlan:
 
 
 def compose(
-    container: str,
-    *,
-    cfg: SandboxConfig,
-    shield: bool,
-    gate: bool,
-    broker: bool,
-    scope: str | None,
+    container: str, *, cfg: SandboxConfig, shield: bool, gate: bool, broker: bool, scope: str | None,
     profiles: tuple[str, ...] | None = None,
-) -> tuple[list[str], WiringPlan]:
+) -> tuple[list[str], WiringPlan]:  # fmt: skip
     """Makes what a container of that name needs and returns ``podman run`` options, with what they stand for.
 
     The gate and the broker need a scope and are left out with a note on stderr without one. Raises ``SystemExit`` for

@@ -22,16 +22,9 @@ def _profiles(text: str | None) -> tuple[str, ...] | None:
 
 
 def handle_prepare(
-    *,
-    container: str,
-    no_shield: bool = False,
-    no_gate: bool = False,
-    no_broker: bool = False,
-    scope: str | None = None,
-    profiles: str | None = None,
-    json: bool = False,
-    cfg: SandboxConfig | None = None,
-) -> None:
+    *, container: str, no_shield: bool = False, no_gate: bool = False, no_broker: bool = False,
+    scope: str | None = None, profiles: str | None = None, json: bool = False, cfg: SandboxConfig | None = None,
+) -> None:  # fmt: skip
     """Print the podman options that wire a container; what they need stays on the host until ``cleanup``.
 
     Raises:
@@ -40,23 +33,17 @@ def handle_prepare(
     from terok_sandbox import launch
 
     args, _plan = launch.compose(
-        container, cfg=_config(cfg), shield=not no_shield, gate=not no_gate, broker=not no_broker, scope=scope,
-        profiles=_profiles(profiles),
+        container, scope=scope, profiles=_profiles(profiles), cfg=_config(cfg),
+        broker=not no_broker, gate=not no_gate, shield=not no_shield,
     )  # fmt: skip
     print(launch.format_args(args, output_json=json))
 
 
 def handle_run(
-    *,
-    container: str,
-    no_shield: bool = False,
-    no_gate: bool = False,
-    no_broker: bool = False,
-    scope: str | None = None,
-    profiles: str | None = None,
-    podman_args: list[str] | None = None,
+    *, container: str, no_shield: bool = False, no_gate: bool = False, no_broker: bool = False,
+    scope: str | None = None, profiles: str | None = None, podman_args: list[str] | None = None,
     cfg: SandboxConfig | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Become ``podman run`` for a wired container; everything that can be refused is refused before anything is made.
 
     Raises:
@@ -67,8 +54,8 @@ def handle_run(
     cfg, words = _config(cfg), list(podman_args or ())
     launch.check_podman_args(words)
     args, _plan = launch.compose(
-        container, cfg=cfg, shield=not no_shield, gate=not no_gate, broker=not no_broker, scope=scope,
-        profiles=_profiles(profiles),
+        container, scope=scope, profiles=_profiles(profiles), cfg=cfg,
+        broker=not no_broker, gate=not no_gate, shield=not no_shield,
     )  # fmt: skip
     try:
         launch.exec_podman(args, words)
