@@ -282,12 +282,17 @@ struct Report {
 
 impl Report {
     fn note(&mut self, figure: &str, text: &str) {
-        announce(&format!("{figure:<44} {text}"));
+        announce(&format!("{figure:<50} {text}"));
     }
 
-    fn bar(&mut self, figure: &str, text: &str, met: bool) {
+    fn bar(&mut self, figure: &str, bar: &str, measured: &str, against: &str, met: bool) {
         self.met &= met;
-        self.note(figure, &format!("{text}  {}", if met { "met" } else { "MISSED" }));
+        let verdict = if met { "met" } else { "MISSED" };
+        self.note(figure, &format!("{measured}, {against} (bar {bar})  {verdict}"));
+        if std::env::var_os("TEROK_BENCH_FIGURES").is_some() {
+            let line = json!({"name": figure, "measured": measured, "bar": bar, "against": against, "met": met});
+            announce(&format!("RESULT {line}"));
+        }
     }
 }
 
@@ -313,12 +318,13 @@ fn latency(scene: &Scene, place: &str, counts: bool, blocks: usize, report: &mut
         let at = |times: &Vec<Duration>| times[(times.len() as f64 * share) as usize].as_secs_f64() * 1e6;
         let (direct, brokered) = (at(&times[0]), at(&times[1]));
         let added = brokered - direct;
-        let text = format!("direct {direct:.0} µs, brokered {brokered:.0} µs, added {added:.0} µs");
-        let figure = format!("keep-alive request, {place}, {name}");
+        let figure = format!("broker, keep-alive request, {place}, {name}");
+        let (measured, against) =
+            (format!("+{added:.0} µs"), format!("direct {direct:.0} µs, brokered {brokered:.0} µs"));
         if counts {
-            report.bar(&figure, &format!("{text} (bar {bar:.0})"), added <= bar);
+            report.bar(&figure, &format!("{bar:.0} µs"), &measured, &against, added <= bar);
         } else {
-            report.note(&figure, &text);
+            report.note(&figure, &format!("{measured}, {against}"));
         }
     }
 }
@@ -349,8 +355,8 @@ fn throughput(scene: &Scene, time: Duration, report: &mut Report) {
             count as f64 / began.elapsed().as_secs_f64()
         });
     }
-    let text = format!("direct {:.0}/s, brokered {:.0}/s (bar 10000)", rates[0], rates[1]);
-    report.bar(&format!("{CONNECTIONS} connections"), &text, rates[1] >= 10_000.0);
+    let (direct, measured) = (format!("direct {:.0}/s", rates[0]), format!("{:.0}/s", rates[1]));
+    report.bar(&format!("broker, {CONNECTIONS} connections"), "10000/s", &measured, &direct, rates[1] >= 10_000.0);
     report.note("broker process after it", &format!("{} KiB private", scene.broker.private_kib()));
 }
 
@@ -405,6 +411,6 @@ fn streams(scene: &Scene, report: &mut Report) {
     let text = format!("down {:.0} MiB/s, up {:.0} MiB/s", rate(down), rate(up));
     report.note("1 GiB through the broker", &text);
     let grown = peak.saturating_sub(before);
-    let text = format!("{before} KiB before, {peak} KiB at most, grown {grown} KiB (bar 1024)");
-    report.bar("private memory while it streams", &text, grown <= 1024);
+    let against = format!("{before} KiB before, {peak} KiB at most");
+    report.bar("broker, memory, 1 GiB each way", "+1024 KiB", &format!("+{grown} KiB"), &against, grown <= 1024);
 }
