@@ -72,6 +72,7 @@ test-python: dev
 	@tests/host/run-tests
 
 check: dev
+	@tests/host/install-packages host
 	@tools/check
 
 docs: dev
