@@ -129,7 +129,7 @@ def _version_action(base):
 
 
 def _with_extras(tree):
-    """The tree as typed by people: long option names, the log verb, the passphrase tier for set-up."""
+    """The tree as typed by people: long option names, the log verb, what set-up and builds take besides."""
     from dataclasses import replace
 
     from terok_util.cli_types import ArgDef, CommandTree
@@ -137,12 +137,17 @@ def _with_extras(tree):
     from terok_executor.commands import LOGS_COMMAND
 
     tier = ArgDef(name="--passphrase-tier", help="Where the vault passphrase is kept: session-file or config")
+    packages = ArgDef(
+        name="--from-packages", action="store_true", help="Make a Debian base image here, without an image registry"
+    )
     roots = []
     for node in tree.roots:
         if node.name == "run":
             node = replace(node, args=tuple(replace(a, name=_ALIASES.get(a.name, a.name)) for a in node.args))
         elif node.name == "setup":
             node = replace(node, args=(*node.args, tier))
+        elif node.name == "build":
+            node = replace(node, args=(*node.args, packages))
         roots.append(node)
         if node.name == "list":
             roots.append(LOGS_COMMAND)

@@ -249,13 +249,17 @@ def _handle_agents_set(*, selection: str | None = None) -> None:
 
 def _handle_build(
     *, base: str = _DEFAULT_BASE, family: str | None = None, agents: str = "all", rebuild: bool = False,
-    full_rebuild: bool = False, sidecar: bool = False,
+    full_rebuild: bool = False, sidecar: bool = False, from_packages: bool = False,
 ) -> None:  # fmt: skip
-    """Build the base and agent images, with *sidecar* also the tool image."""
+    """Build the base and agent images, with *sidecar* also the tool image.
+
+    With *from_packages* the base image is made here from Debian's packages, so no image registry is needed.
+    """
     from terok_executor.config import image_agents
     from terok_executor.container.build import BuildError, ImageBuilder
 
-    builder = ImageBuilder(_base_image(base), family)
+    base = _base_from_packages(base) if from_packages else _base_image(base)
+    builder = ImageBuilder(base, family)
     selection = image_agents() or agents if agents == "all" else agents
     try:
         images = builder.build_base(
@@ -267,6 +271,22 @@ def _handle_build(
             print(f"sidecar: {builder.build_sidecar(rebuild=rebuild, full_rebuild=full_rebuild)}")
     except (BuildError, ValueError) as error:
         raise SystemExit(str(error)) from error
+
+
+def _base_from_packages(base: str) -> str:
+    """Make the base image that needs no registry; says how the other commands come to use it."""
+    from terok_executor.config import image_base_image
+    from terok_executor.container.build import BOOTSTRAP_IMAGE, BuildError, make_base_image
+
+    if base not in (_DEFAULT_BASE, BOOTSTRAP_IMAGE):
+        raise SystemExit(f"cannot use --from-packages with --base {base}: it makes `{BOOTSTRAP_IMAGE}`; leave one out")
+    try:
+        made = make_base_image()
+    except BuildError as error:
+        raise SystemExit(str(error)) from error
+    if image_base_image() != made:
+        print(f"note: to run on it, pass --base {made} or set `image: {{base_image: {made}}}` in config.yml")
+    return made
 
 
 def _parse_selection(text: str) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-_IMAGE_KEYS = {"base_image", "family", "agents", "user_snippet_inline", "user_snippet_file"}
+_IMAGE_KEYS = {"base_image", "family", "agents", "user_snippet_inline", "user_snippet_file", "trust_host_ca"}
+_TRUST = {"auto": "auto", "always": "always", "never": "never", "true": "always", "false": "never"}
 
 
 def writable_config_path() -> Path:
@@ -23,6 +24,22 @@ def image_agents() -> str | None:
 def image_base_image() -> str | None:
     """Return ``image.base_image`` of the merged configuration, or ``None``; no default is applied."""
     return _image_text("base_image")
+
+
+def image_trust_host_ca() -> str:
+    """Return ``image.trust_host_ca`` of the merged configuration: ``auto`` (also when unset), ``always`` or ``never``.
+
+    YAML's true and false mean ``always`` and ``never``. Raises ``ValueError`` for anything else: a wish about trust is
+    not guessed.
+    """
+    from terok_native import _lib
+    from terok_util import paths
+
+    value = _lib.base_config_section("image", paths._is_root()).get("trust_host_ca")
+    chosen = _TRUST.get("auto" if value is None else str(value).strip().lower())
+    if chosen is None:
+        raise ValueError(f"cannot use `image.trust_host_ca: {value}`: it is one of auto, always, never")
+    return chosen
 
 
 def set_image_agents(selection: str) -> Path:

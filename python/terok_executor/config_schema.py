@@ -18,6 +18,11 @@ class RawImageSection(BaseModel):
     family: typing.Literal["deb", "rpm"] | None = Field(
         default=None, description="Package family of the base image; unset means: tell from its name."
     )
+    trust_host_ca: typing.Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether images trust the certificates that this host trusts beyond the usual ones; always also "
+        "takes bundles named in the environment as a whole.",
+    )
     agents: str | None = Field(default=None, description="Agents to install: all, or a list of names.")
     user_snippet_inline: str | None = Field(default=None, description="Dockerfile lines of your own.")
     user_snippet_file: str | None = Field(default=None, description="File with Dockerfile lines of your own.")

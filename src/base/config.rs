@@ -245,12 +245,22 @@ pub(crate) fn read_text(path: &Path) -> Result<Option<String>, ConfigError> {
         Err(error) => return Err(fail(error)),
     };
     let about = file.metadata().map_err(fail)?;
+    if is_null_device(&about) {
+        return Ok(None);
+    }
     if !about.is_file() || about.len() > SIZE_LIMIT {
         return Err(fail(io::Error::other("not a regular file of at most 4 MiB")));
     }
     let mut text = String::new();
     file.take(SIZE_LIMIT).read_to_string(&mut text).map_err(fail)?;
     Ok(Some(text))
+}
+
+/// `/dev/null` is how one says that there is no configuration.
+fn is_null_device(about: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    let device = about.rdev();
+    about.file_type().is_char_device() && (rustix::fs::major(device), rustix::fs::minor(device)) == (1, 3)
 }
 
 fn missing(error: &io::Error) -> bool {

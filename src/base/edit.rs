@@ -21,6 +21,9 @@ use crate::{file, yaml};
 pub fn update_section(path: &Path, section: &str, updates: &Map<String, Value>) -> Result<(), ConfigError> {
     let target = through_links(path);
     let fail = |source| ConfigError::Write { path: path.to_owned(), source };
+    if target.metadata().is_ok_and(|about| !about.is_file()) {
+        return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")));
+    }
     let parent = match target.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
@@ -126,6 +129,20 @@ mod tests {
             assert!(error.to_string().contains("c.yml"), "{error}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn devices_and_directories_are_not_written() {
+        let _alone = crate::notice::alone();
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("config.yml");
+        symlink("/dev/null", &link).unwrap();
+        for path in [Path::new("/dev/null"), &link, dir.path()] {
+            let error = crate::fault::explain(&update_section(path, "image", &map(json!({"a": 1}))).unwrap_err());
+            assert!(error.contains(&path.display().to_string()) && error.contains("not a regular file"), "{error}");
+        }
+        assert_eq!(config::read_text(&link).unwrap(), None, "the null device says that nothing is configured");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

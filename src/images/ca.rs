@@ -23,6 +23,8 @@ pub enum Trust {
     /// When there are any.
     #[default]
     Auto,
+    /// As [`Trust::Auto`], and bundles named in the environment as a whole where the usual ones are not known.
+    Always,
     /// Never.
     Never,
 }
@@ -66,7 +68,7 @@ impl Places {
 }
 
 /// The additional certificates, sorted by name. A bundle counts only where the distribution's own certificates are known,
-/// since everything in it would look additional otherwise.
+/// since everything in it would look additional otherwise; with [`Trust::Always`] that is accepted.
 pub fn additional(trust: Trust, places: &Places) -> Vec<Certificate> {
     if trust == Trust::Never {
         return Vec::new();
@@ -78,7 +80,7 @@ pub fn additional(trust: Trust, places: &Places) -> Vec<Certificate> {
     let mut stock = Vec::new();
     collect(&places.stock, 2, &mut stock);
     let stock: BTreeSet<String> = stock.iter().map(|pem| fingerprint(pem)).collect();
-    if !stock.is_empty() {
+    if !stock.is_empty() || trust == Trust::Always {
         let named = places.bundles.iter().filter(|path| !is_system_bundle(path));
         found.extend(named.flat_map(|path| certificates(path)));
     }

@@ -225,8 +225,8 @@ impl Fault for ImageError {
             Self::ToolUnsupported(_) => "pass the path of its program for this system".into(),
             Self::NoSpace { .. } => "make room, for example with `podman system prune`, and build again".into(),
             Self::Registry { .. } => {
-                "check the name of the base image and the network; without a registry, make a base image from \
-                 distribution packages and build on `localhost/terok-base:debian-13`"
+                "check the name of the base image and the network; without a registry, make a base \
+                 image from distribution packages: `terok-executor build --from-packages`"
                     .into()
             }
             Self::Network { .. } => {

@@ -262,4 +262,5 @@ fn only_additional_certificates_are_taken_and_no_keys() {
     assert!(ca::additional(ca::Trust::Never, &places).is_empty());
     places.stock = folder.path().join("nothing");
     assert_eq!(ca::additional(ca::Trust::Auto, &places).len(), 2, "an unknown stock: anchors only");
+    assert!(ca::additional(ca::Trust::Always, &places).len() > 2, "and with everything that was named on request");
 }

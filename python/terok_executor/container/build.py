@@ -238,8 +238,8 @@ def build_base_images(
     ``rebuild`` installs the agents again, ``full_rebuild`` does everything again and fetches the base again.
     ``build_dir`` is used as context and kept; it must be empty or absent. ``tag_as_default`` points the default alias
     at the result. ``versions`` replaces recorded versions, by the names in the versions label; without it the
-    variable ``TEROK_IMAGE_VERSIONS`` (``name=version,...``) is read. ``trust_host_ca`` false keeps the host's
-    additional certificates out.
+    variable ``TEROK_IMAGE_VERSIONS`` (``name=version,...``) is read. ``trust_host_ca`` (``auto``, ``always``,
+    ``never`` or a bool) says whether the host's additional certificates go in; ``auto`` leaves it to the setting.
 
     Raises :class:`BuildError`; ``ValueError`` for unknown entries or a bad ``build_dir``; ``TypeError`` for a
     selection that is a text other than ``"all"``.
@@ -349,7 +349,14 @@ def _catalog() -> dict[str, dict[str, typing.Any]]:
 
 
 def _trust(value: bool | str) -> str:
-    return "never" if value in (False, "never", "false", "off", "no") else "auto"
+    """The setting as the native side takes it; ``"auto"`` leaves it to ``image.trust_host_ca``."""
+    if value is True or value == "always":
+        return "always"
+    if value in (False, "never", "false", "off", "no"):
+        return "never"
+    from terok_executor import config
+
+    return config.image_trust_host_ca()
 
 
 def _env_versions() -> dict[str, str]:
