@@ -1,6 +1,8 @@
 """The supervisor and its OCI hook, called as a runtime calls them; a sleeping process stands in for the container.
 
-As root the memory can be read; anybody else may not look into a supervisor.
+Milliseconds are measured with all processes of this part, `/bin/true` among them, in front of whatever else the machine
+runs (`SCHED_RR`, what `chrt --rr 1` does), because waiting for a processor in use is not time of ours. That and reading
+a supervisor's memory take root; for anybody else the times are taken as they come and the memory is left out.
 """
 
 from __future__ import annotations
@@ -107,9 +109,35 @@ def main() -> None:
     # Short: the names of sockets have 107 bytes at most.
     with tempfile.TemporaryDirectory(prefix="tk-", dir="/tmp") as folder:
         site = Site(Path(folder))
+        first = go_first(os.SCHED_RR, 1)
         start_up(site)
         hooks(site)
+        if first:
+            go_first(os.SCHED_OTHER, 0)
+            as_it_comes(site)
         memory(site)
+
+
+def as_it_comes(site: Site) -> None:
+    """The hook once more, now in turn with the machine's other work; said, not judged."""
+    times = []
+    for _ in range(10):
+        container = site.container()
+        times.append(container.hook("createRuntime"))
+        assert container.answers(), "the hook left no supervisor that answers"
+        container.end()
+        container.hook("poststop")
+    say(f"whole createRuntime hook in turn with everything else that runs here: {median(times):.1f} ms")
+
+
+def go_first(policy: int, priority: int) -> bool:
+    """Change how this process and what it starts from now on are scheduled; false without the right to."""
+    try:
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
+    except PermissionError:
+        say("supervisor and hooks: no right to run before others; times include waiting for a processor")
+        return False
+    return True
 
 
 def start_up(site: Site) -> None:
