@@ -59,7 +59,7 @@ _SHARED = {"AGENT_PROVIDERS", "AUTH_PROVIDERS", "PROVIDER_NAMES"}
 __all__ = list(_HOMES)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,14 @@ import sys
 
 from terok_executor._outline import VERBS
 
+# A constant of our own: type checkers know it by its name, and `typing` costs time to load.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Action, ArgumentParser, Namespace
+    from collections.abc import Callable
+
+    from terok_util.cli_types import CommandTree
+
 _VERSION_HELP = "show program's version number and exit"
 _ALIASES = {"-p": "-p/--prompt", "-m": "-m/--model"}
 
@@ -54,7 +62,7 @@ def _asked(words: list[str]) -> str | None:
     return ""
 
 
-def _carry_out(work) -> None:
+def _carry_out(work: Callable[[], object]) -> None:
     """Run a handler; interruptions and failures that have a name end in an exit status and one message."""
     try:
         work()
@@ -76,7 +84,7 @@ def _end_with_message(error: Exception) -> None:
     raise error
 
 
-def _parser(verb: str | None):
+def _parser(verb: str | None) -> ArgumentParser:
     """A parser for one verb; the others are known to it by name only, as each costs time. ``None`` means all."""
     import argparse
 
@@ -105,7 +113,7 @@ def _width() -> int:
         return 78
 
 
-def _wire(parser, verb: str | None) -> None:
+def _wire(parser: ArgumentParser, verb: str | None) -> None:
     from terok_util.cli_types import CommandDef, CommandTree
 
     from terok_executor._tree import COMMANDS
@@ -118,17 +126,17 @@ def _wire(parser, verb: str | None) -> None:
     tree.wire(parser)
 
 
-def _version_action(base):
+def _version_action(base: type[Action]) -> type[Action]:
     """An option that prints the version; the version is looked up only then."""
 
-    def show(_self, parser, *_rest):
+    def show(_self: Action, parser: ArgumentParser, *_rest: object) -> None:
         print(f"terok-executor {_version()}")
         parser.exit()
 
     return type("Version", (base,), {"__call__": show})
 
 
-def _with_extras(tree):
+def _with_extras(tree: CommandTree) -> CommandTree:
     """The tree as typed by people: long option names, the log verb, what set-up and builds take besides."""
     from dataclasses import replace
 
@@ -154,7 +162,7 @@ def _with_extras(tree):
     return CommandTree(tuple(roots))
 
 
-def _apply_config_options(namespace) -> None:
+def _apply_config_options(namespace: Namespace) -> None:
     if namespace.raw:
         os.environ["TEROK_CONFIG_FILE"] = os.devnull
     elif namespace.config:

@@ -105,7 +105,7 @@ _HOMES = {
 __all__ = list(_HOMES)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
     from importlib import import_module
 
     home = _HOMES.get(name)
