@@ -63,7 +63,9 @@ class Preflight:
     # -- checks --------------------------------------------------------------------------------------------------------
 
     def check_podman(self) -> CheckResult:
-        """Podman is installed and answers."""
+        """Podman is installed, answers, and is not too old."""
+        from terok_sandbox.prerequisites import OLDEST_PODMAN, version_in
+
         if shutil.which("podman") is None:
             return CheckResult("podman", False, "not installed; see https://podman.io/docs/installation")
         command = ["podman", "version", "--format", "{{.Client.Version}}"]
@@ -73,6 +75,9 @@ class Preflight:
             return CheckResult("podman", False, str(error))
         if done.returncode != 0:
             return CheckResult("podman", False, done.stderr.strip() or "it does not answer")
+        version = version_in(done.stdout)
+        if version is not None and version[:2] < OLDEST_PODMAN:
+            return CheckResult("podman", False, f"{done.stdout.strip()} is too old: 4.3 or newer is needed")
         return CheckResult("podman", True, done.stdout.strip())
 
     def check_git(self) -> CheckResult:

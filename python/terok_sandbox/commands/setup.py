@@ -73,16 +73,13 @@ def _choose_tier(cfg: SandboxConfig, wanted: str | None) -> str | None:
 
 
 def _report_prerequisites() -> None:
-    import shutil
+    from terok_sandbox import prerequisites
 
     print("Prerequisites:")
-    for program, use in (("podman", "runs the containers"), ("git", "mirrors repositories")):
-        with stage_line(program) as line:
-            found = shutil.which(program)
-            if found:
-                line.ok(found)
-            else:
-                line.missing(use)
+    for label, check in prerequisites.checks():
+        with stage_line(label) as line:
+            severity, detail = check()
+            getattr(line, severity)(detail)
 
 
 def _install_hooks() -> str:
