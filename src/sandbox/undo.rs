@@ -18,6 +18,9 @@ use crate::spec::Place;
 /// How long a podman process that outlived its launcher may take to end.
 const STRAGGLER: Duration = Duration::from_secs(20);
 
+/// How long podman may take to kill a container that is removed next.
+const KILL: Duration = Duration::from_secs(10);
+
 /// Revokes one token; the text of a failure.
 pub type Revoke<'a> = &'a mut dyn FnMut(&Token) -> Result<(), String>;
 
@@ -132,6 +135,8 @@ fn remove_container(place: &Place, podman: &Podman, journal: &Journal, undone: &
     if journal.name_taken || !(made_as_described && made_since) {
         return Ok(uses_ours);
     }
+    // It has nothing to finish, and its first process would sit out podman's patience with it.
+    let _ = podman.call("kill", &found.id, ["kill", "--signal", "KILL", &found.id]).limit(KILL).output();
     let removal = podman.force_remove(std::slice::from_ref(&found.id)).remove(0);
     undone.container_removed = removal.removed;
     removal.error.map_or(Ok(false), |why| Err(format!("container `{}`: {why}", journal.container)))

@@ -37,7 +37,7 @@ mkdir -p "$new/dev" "$new/proc" "$new/old"
 mount --rbind /dev "$new/dev"
 mount -t proc proc "$new/proc"
 mount --bind "$box/share" "$new/usr/local/share"
-case $python in /usr/*) ;; *) mkdir -p "$new$python"; mount --rbind "$python" "$new$python" ;; esac
+case $python in /usr | /usr/*) ;; *) mkdir -p "$new$python"; mount --rbind "$python" "$new$python" ;; esac
 cd "$new"
 pivot_root . old
 umount -l /old

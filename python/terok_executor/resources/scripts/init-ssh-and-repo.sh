@@ -3,7 +3,8 @@
 # First program of every container: permission mode, relays, ssh client, repository. Prints ">> init complete" when
 # the agent may start. With a terminal on stdin it then becomes an interactive shell, otherwise it exits 0.
 #
-# Exit status: that of the git step that failed; 128 when a new task finds files of somebody else in its folder.
+# Exit status: that of the git step that failed; 128 when a new task finds files of somebody else in its folder; 69 when
+# the container was started without its supervisor.
 
 set -euo pipefail
 
@@ -67,6 +68,38 @@ become_dev_in_vm() {
     write_ssh_environment
     export HOME=/home/dev USER=dev LOGNAME=dev
     exec runuser -u dev -- "${BASH_SOURCE[0]}" "$@"
+}
+
+# ---------------------------------------------------------------- supervisor
+
+SUPERVISOR_DIR=/run/terok
+SUPERVISOR_SOCKET=$SUPERVISOR_DIR/vault.sock
+NO_SUPERVISOR=69
+
+is_supervised_by_socket() {
+    [[ -z ${TEROK_TOKEN_BROKER_PORT:-} && ${TEROK_CONTAINER_RUNTIME:-} != krun ]] &&
+        grep -q " $SUPERVISOR_DIR " /proc/self/mountinfo
+}
+
+# A socket file alone proves nothing: it may be left from an earlier life of the container.
+supervisor_answers() {
+    [[ -S $SUPERVISOR_SOCKET ]] || return 1
+    type -P socat >/dev/null || return 0
+    socat -u OPEN:/dev/null UNIX-CONNECT:"$SUPERVISOR_SOCKET" 2>/dev/null
+}
+
+# Podman skips a missing hook in silence, and somebody may start the container by hand. An agent without its supervisor
+# would only fail later, and less clearly. The hook has it listening before the container starts, so the wait is short.
+require_supervisor() {
+    local tries=$((10 * ${TEROK_SUPERVISOR_WAIT_S:-3}))
+    is_supervised_by_socket || return 0
+    until supervisor_answers; do
+        if ((tries-- <= 0)); then
+            warn "no supervisor answers on $SUPERVISOR_SOCKET: this container was started without its hook, and ends here"
+            exit "$NO_SUPERVISOR"
+        fi
+        sleep 0.1
+    done
 }
 
 # ---------------------------------------------------------------- permission mode
@@ -359,6 +392,7 @@ main() {
         1) ;;
         *) warn "the host speaks container protocol $TEROK_CONTAINER_PROTOCOL, this image 1: rebuild the image" ;;
     esac
+    require_supervisor
     write_claude_settings
     start_relays
     write_ssh_client_config
