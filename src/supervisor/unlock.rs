@@ -18,11 +18,14 @@ use crate::paths;
 use crate::service::Shift;
 
 const TRY_EVERY: Duration = Duration::from_secs(5);
+/// The key derivation fills a processor; the hook that waits for us, and the start of the container, go first.
+const HEAD_START: Duration = Duration::from_millis(20);
 
 /// Opens the vault for the services, however long that takes.
 pub async fn keep_trying(sidecar: Sidecar, shift: Shift) {
     let sidecar = Arc::new(sidecar);
     let mut seen = None;
+    tokio::time::sleep(HEAD_START).await;
     loop {
         let signs = watched_files(&sidecar).iter().map(|f| fingerprint(f)).collect::<Vec<_>>();
         if seen.as_ref() != Some(&signs) {
