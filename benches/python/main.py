@@ -88,10 +88,10 @@ def run_part(argv: list[str], env: dict[str, str]) -> tuple[list[Figure], int]:
 
 def conclude(figures: list[Figure], failed: list[str]) -> int:
     """The table, then what is wrong; the exit status."""
-    print(f"\n{'Figure':<40} {'Bar':<24} {'Measured':<46} {'':<7} Compared with")
+    print(f"\n{'Figure':<44} {'Bar':<24} {'Measured':<46} {'':<7} Compared with")
     for figure in figures:
         verdict = "met" if figure.met else "MISSED"
-        print(f"{figure.name:<40} {figure.bar:<24} {figure.measured:<46} {verdict:<7} {figure.against}")
+        print(f"{figure.name:<44} {figure.bar:<24} {figure.measured:<46} {verdict:<7} {figure.against}")
     missed = [figure for figure in figures if not figure.met]
     for figure in missed:
         print(f"missed: {figure.name}: bar {figure.bar}, measured {figure.measured}", file=sys.stderr)
