@@ -47,7 +47,10 @@ def test_name_in_use(site: Site) -> None:
     name = site.name()
     site.podman("run", "-d", "--name", name, "--network", "none", site.image, "sleep", "60")
     said = refused(site, "claude", str(site.repository()), "-p", "x", "--name", name)
-    assert "name is already in use" in said and f"hint: choose another name, or remove the container with `podman rm -f {name}`" in said
+    assert (
+        "name is already in use" in said
+        and f"hint: choose another name, or remove the container with `podman rm -f {name}`" in said
+    )
     assert site.state_of(name) == "running"
 
 

@@ -100,7 +100,9 @@ def test_no_supervisor_no_container(site: Site, monkeypatch, folder: Path, missi
         for path in away:
             path.rename(path.with_name(path.name.removesuffix(".away")))
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-    named = {"descriptor": "does not exist", "executable": "does not exist", "routes": "routes.json"}.get(missing, missing)
+    named = {"descriptor": "does not exist", "executable": "does not exist", "routes": "routes.json"}.get(
+        missing, missing
+    )
     assert named in done.stderr and re.search(r"hint: .*(setup|unset)", done.stderr, re.S), done.stderr
 
 
