@@ -66,6 +66,7 @@ mod tests {
         let late = Lock::acquire(&path, Duration::from_millis(20)).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
         drop(held);
-        assert!(Lock::try_acquire(&path).unwrap().is_some());
+        // Not at once: a child that another test is just starting shares the descriptor until it executes its program.
+        assert!(Lock::acquire(&path, Duration::from_secs(5)).is_ok());
     }
 }
