@@ -90,6 +90,6 @@ def median(times: Sequence[float]) -> float:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Standard output goes nowhere for a while."""
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    """What Python prints goes nowhere for a while; failures are exceptions."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         yield

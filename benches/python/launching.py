@@ -175,7 +175,9 @@ def crowd_of_bare(launches: Launches) -> float:
     """Milliseconds until as many bare ones are launched."""
     prepared = [launches.prepared(launches.name()) for _ in range(AT_ONCE)]
     began = time.perf_counter()
-    running = [subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=values()) for argv in prepared]
+    running = [
+        subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=values()) for argv in prepared
+    ]
     codes = [process.wait() for process in running]
     took = (time.perf_counter() - began) * 1e3
     if any(codes):
