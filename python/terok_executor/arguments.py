@@ -97,5 +97,5 @@ LOGS = (
     ArgDef(name="name", help="Container name"),
     ArgDef(name="-f/--follow", action="store_true", help="Go on until the container ends"),
     ArgDef(name="--tail", type=int, help="Only this many lines from the end"),
-    ArgDef(name="--raw", action="store_true", help="Print the log as it is"),
+    ArgDef(name="--raw", action="store_true", dest="as_it_is", help="Print the log as it is"),
 )

@@ -401,11 +401,11 @@ def _handle_stop(*, name: str) -> None:
     print(f"stopped and removed {name}")
 
 
-def _handle_logs(*, name: str, follow: bool = False, tail: int | None = None, raw: bool = False) -> None:
-    """Print what a container wrote; Claude's event stream as readable lines unless *raw*."""
+def _handle_logs(*, name: str, follow: bool = False, tail: int | None = None, as_it_is: bool = False) -> None:
+    """Print what a container wrote; Claude's event stream as readable lines unless *as_it_is*."""
     from terok_executor.container.transcript import show
 
-    raise SystemExit(show(name, follow=follow, tail=tail, raw=raw))
+    raise SystemExit(show(name, follow=follow, tail=tail, raw=as_it_is))
 
 
 def _handle_show_config(*, cfg: SandboxConfig | None = None) -> None:

@@ -134,3 +134,10 @@ def test_stop_leaves_foreign_containers_alone(podman, home):
 def test_stop_of_an_unknown_container_is_no_failure(podman, home):
     done = run(EXECUTOR, "stop", "gone", **home)
     assert done.returncode == 0 and "not found" in done.stdout
+
+
+def test_a_raw_log_does_not_ignore_the_configuration():
+    from terok_executor.cli import _parser
+
+    namespace = _parser("logs").parse_args(["logs", "c", "--raw"])
+    assert namespace.as_it_is and not namespace.raw
