@@ -35,13 +35,22 @@ def _cannot_run() -> str:
 
 @pytest.fixture(scope="session")
 def image() -> tuple[str, str]:
-    """The base image and the agent image, built when the account's store does not hold them."""
+    """The base image and the agent image, built when the account's store does not hold them as they are to be now."""
     if reason := _cannot_run():
         pytest.skip(f"end to end: {reason}")
-    from terok_executor.container.build import ImageBuilder, make_base_image
+    from terok_executor.container.build import ImageBuilder, content_hashes, make_base_image
 
     base = make_base_image()
-    return base, ImageBuilder(base, "deb").build_base(agents=AGENTS, tag_as_default=True).l1
+    builder = ImageBuilder(base, "deb")
+    wanted = content_hashes(base, family="deb", agents=AGENTS)
+    stale = wanted != tuple(_recipe(tag) for tag in (builder.l0_tag, builder.l1_tag(AGENTS)))
+    return base, builder.build_base(agents=AGENTS, rebuild=stale, tag_as_default=True).l1
+
+
+def _recipe(tag: str) -> str:
+    """The hash of the recipe that an image was built from; empty when there is no such image."""
+    asked = ["podman", "image", "inspect", "--format", '{{index .Config.Labels "ai.terok.recipe"}}', tag]
+    return subprocess.run(asked, capture_output=True, text=True, timeout=60).stdout.strip()
 
 
 @pytest.fixture(scope="session")
