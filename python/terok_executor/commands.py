@@ -5,6 +5,7 @@ Handlers take keyword arguments only and import what they need when they run, so
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 #: Exit statuses of the gates in front of a run.
 EXIT_SETUP_NEEDED = 3
 EXIT_DOWNGRADE = 4
+#: Seconds an agent gets to end by itself before it is killed.
+_STOP_GRACE_S = 2
 
 
 # -- run ---------------------------------------------------------------------------------------------------------------
@@ -394,7 +397,11 @@ def _handle_stop(*, name: str) -> None:
             f"hint: if you mean it, use `podman rm -f {name}`"
         )
     runtime = catalogue.PodmanRuntime()
-    (result,) = runtime.force_remove([runtime.container(name)])
+    container = runtime.container(name)
+    # Removal alone would give the agent podman's full grace of ten seconds.
+    with contextlib.suppress(RuntimeError):
+        container.stop(timeout=_STOP_GRACE_S)
+    (result,) = runtime.force_remove([container])
     if not result.removed:
         raise SystemExit(f"cannot stop container `{name}`: {result.error}")
     cleanup(name, cfg=cfg)

@@ -34,6 +34,18 @@ pub struct BadName {
     pub why: &'static str,
 }
 
+impl crate::fault::Fault for BadName {
+    fn code(&self) -> &'static str {
+        "unsafe-name"
+    }
+    fn hint(&self) -> Option<String> {
+        Some("choose a name of letters, digits, `_`, `.` and `-`, for example `fix-login-1`".into())
+    }
+    fn kind(&self) -> crate::fault::Kind {
+        crate::fault::Kind::Value
+    }
+}
+
 /// Checks podman's own rule for container names, and our length limit.
 ///
 /// # Errors

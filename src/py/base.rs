@@ -179,7 +179,7 @@ fn base_yaml_dump(value: &Bound<'_, PyAny>) -> PyResult<String> {
 /// Raises `ValueError` for a name that podman would refuse or that is not safe in a path.
 #[pyfunction]
 fn base_check_container_name(name: &str) -> PyResult<()> {
-    ident::check_container_name(name).map_err(|bad| pyo3::exceptions::PyValueError::new_err(bad.to_string()))
+    ident::check_container_name(name).map_err(crate::errors::to_py)
 }
 
 #[pyfunction]

@@ -126,6 +126,11 @@ impl Fault for LaunchError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Name(bad) => bad.hint(),
+            Self::Spec { what, .. } if what.contains("memory") => {
+                Some("give a number with a unit, such as 512m or 4g".into())
+            }
+            Self::Spec { what, .. } if what.contains("cpus") => Some("give a number, such as 2 or 1.5".into()),
             Self::LongPath(_) => Some("set TEROK_SANDBOX_RUNTIME_DIR to a shorter path, or use a shorter name".into()),
             Self::NameInUse(name) => Some(name_in_use(name)),
             Self::Hooks { source, .. } => source.hint().or_else(|| Some("run `terok-executor setup`".into())),

@@ -142,7 +142,10 @@ def resolve_provider(
     """
     key = name or default_agent or "claude"
     if key not in providers:
-        raise SystemExit(f"unknown agent {key!r}; known: {', '.join(sorted(providers))}")
+        raise SystemExit(
+            f"unknown agent {key!r}; known: {', '.join(sorted(providers))}\n"
+            "hint: `terok-executor agents list` describes them"
+        )
     return providers[key]
 
 
