@@ -1,7 +1,7 @@
-//! Links the supervisor against the static libcrypto where the system has one.
+//! Links the supervisor against the static libcrypto and unwinder where the system has them.
 //!
-//! The OCI hook is executed at every start of a container; resolving a shared libcrypto would be most of its time.
-//! Without the static archive (or with `OPENSSL_NO_STATIC` set) the shared one is used, which only costs time.
+//! The OCI hook is executed at every start of a container; loading shared libraries would be most of its time.
+//! Without the archives (or with `OPENSSL_NO_STATIC` set) the shared ones are used, which only costs time.
 
 use std::path::{Path, PathBuf};
 
@@ -11,17 +11,26 @@ fn main() {
     if std::env::var_os("OPENSSL_NO_STATIC").is_some() {
         return;
     }
-    let Some(archive) = archive() else { return };
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    // A directory with nothing but the archive: `-lcrypto` finds it there before any shared library.
-    let link = out.join("libcrypto.a");
-    let _ = std::fs::remove_file(&link);
-    if std::os::unix::fs::symlink(&archive, &link).is_ok() {
+    // A directory with nothing but archives: `-lcrypto` and `-lgcc_s` find them there before any shared library.
+    let linked = [("libcrypto.a", crypto()), ("libgcc_s.a", unwinder())].map(|(name, archive)| {
+        let link = out.join(name);
+        let _ = std::fs::remove_file(&link);
+        archive.is_some_and(|archive| std::os::unix::fs::symlink(archive, link).is_ok())
+    });
+    if linked.contains(&true) {
         println!("cargo:rustc-link-search=native={}", out.display());
     }
 }
 
-fn archive() -> Option<PathBuf> {
+/// The unwinder of the C compiler, which is otherwise a shared library of its own.
+fn unwinder() -> Option<PathBuf> {
+    let answer = std::process::Command::new("cc").arg("-print-file-name=libgcc_eh.a").output().ok()?;
+    let path = PathBuf::from(String::from_utf8(answer.stdout).ok()?.trim());
+    path.is_absolute().then_some(path).filter(|path| path.is_file())
+}
+
+fn crypto() -> Option<PathBuf> {
     let given = std::env::var_os("OPENSSL_LIB_DIR").map(PathBuf::from);
     let triplet = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     let usual = [triplet.as_str(), "/usr/lib64", "/usr/lib"].map(Path::new).map(Path::to_path_buf);
