@@ -20,10 +20,11 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::{Broker, BrokerConfig, Identity, Markers, VaultCell};
+use broker::{Broker, BrokerConfig, Identity, Markers};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use vault::VaultCell;
 
 const GIB: u64 = 1 << 30;
 const PIECE: usize = 64 * 1024;
@@ -113,7 +114,7 @@ async fn brokering(dir: &Path) {
         markers: Markers::default(),
     };
     let broker = Broker::new(config, VaultCell::open(Arc::new(store))).expect("a broker");
-    let listener = broker::bind_unix(&dir.join("vault.sock")).expect("a socket");
+    let listener = base::socket::bind_unix(&dir.join("vault.sock")).expect("a socket");
     announce("ready");
     broker.serve_unix(listener, std::future::pending()).await.expect("serving");
 }

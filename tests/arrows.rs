@@ -10,11 +10,18 @@ const ARROWS: &[(&str, &[&str], bool)] = &[
     ("terok-agents", &["terok-base", "terok-wire"], false),
     ("terok-base", &[], false),
     ("terok-broker", &["terok-base", "terok-vault", "terok-wire"], true),
+    ("terok-gate", &["terok-base", "terok-mirror"], true),
     ("terok-images", &["terok-base", "terok-podman"], false),
+    ("terok-mirror", &["terok-base"], false),
     ("terok-podman", &["terok-base"], false),
     ("terok-sandbox-room", &["terok-base", "terok-podman", "terok-wire"], false),
-    ("terok-supervisor-room", &["terok-base", "terok-broker", "terok-vault", "terok-wire"], true),
-    ("terok-vault", &["terok-base"], false),
+    ("terok-signer", &["terok-base", "terok-vault"], true),
+    (
+        "terok-supervisor-room",
+        &["terok-base", "terok-broker", "terok-gate", "terok-signer", "terok-vault", "terok-wire"],
+        true,
+    ),
+    ("terok-vault", &["terok-base"], true),
     ("terok-wire", &["terok-base"], false),
 ];
 

@@ -5,7 +5,7 @@
 
 use wire::sidecar::Sidecar;
 
-use crate::vaultcell::TokenLabels;
+use vault::TokenRow;
 
 /// Stands for the shared Claude login.
 pub const PHANTOM_CREDENTIALS_MARKER: &str = "terok-proxy-phantom-token:vault-handles-real-auth";
@@ -39,7 +39,7 @@ impl Identity {
     }
 
     /// True when a token with these labels belongs here.
-    pub fn admits(&self, labels: &TokenLabels) -> bool {
+    pub fn admits(&self, labels: &TokenRow) -> bool {
         let fits = |required: &str, label: &str| required.is_empty() || required == label;
         fits(&self.scope, &labels.scope) && fits(&self.subject, &labels.subject)
     }
@@ -62,7 +62,7 @@ impl Default for Markers {
 
 impl Markers {
     /// The labels of a marker, when it is one and allowed.
-    pub fn labels(&self, token: &str) -> Option<TokenLabels> {
+    pub fn labels(&self, token: &str) -> Option<TokenRow> {
         let provider = match token {
             PHANTOM_CREDENTIALS_MARKER => "claude",
             CODEX_SHARED_OAUTH_MARKER => "codex",
@@ -73,7 +73,7 @@ impl Markers {
         {
             return None;
         }
-        Some(TokenLabels {
+        Some(TokenRow {
             scope: STATIC.to_owned(),
             subject: STATIC.to_owned(),
             credential_set: self.credential_set.clone(),
@@ -86,8 +86,8 @@ impl Markers {
 mod tests {
     use super::*;
 
-    fn labels(scope: &str, subject: &str) -> TokenLabels {
-        TokenLabels { scope: scope.into(), subject: subject.into(), ..TokenLabels::default() }
+    fn labels(scope: &str, subject: &str) -> TokenRow {
+        TokenRow { scope: scope.into(), subject: subject.into(), ..TokenRow::default() }
     }
 
     #[test]

@@ -16,15 +16,15 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use vault::VaultCell;
+
 mod audit;
-mod bind;
 mod dial;
 mod fault;
 mod forward;
 mod header;
 mod identity;
 mod path;
-mod peer;
 mod pool;
 mod proxy;
 mod relay;
@@ -33,12 +33,9 @@ mod routes;
 mod serve;
 mod tls;
 mod upload;
-mod vaultcell;
 
-pub use bind::{bind_tcp, bind_unix};
 pub use fault::BrokerError;
 pub use identity::{CODEX_SHARED_OAUTH_MARKER, Identity, Markers, PHANTOM_CREDENTIALS_MARKER};
-pub use vaultcell::{Credentials, LookupError, TokenLabels, UNLOCK_WAIT, VaultCell, VaultState};
 
 /// What a broker needs to know.
 #[derive(Debug, Clone, Default)]

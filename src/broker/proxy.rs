@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::{Method, Request, Response};
 use hyper::body::{Body, Incoming};
 use serde_json::{Map, Value};
+use vault::{Store, TokenRow, VaultCell, VaultError};
 
 use crate::audit::Audit;
 use crate::forward::{Forwarder, Outgoing};
@@ -19,7 +20,6 @@ use crate::relay::{Account, Exchange, ReplyBody};
 use crate::reply::{Refusal, healthy};
 use crate::routes::{LiveRoute, RouteBook};
 use crate::upload::Progress;
-use crate::vaultcell::{Credentials, LookupError, TokenLabels, VaultCell};
 
 const HEALTH: &str = "/-/health";
 /// How much of a refused request's body is read, so that the client gets to see the refusal.
@@ -56,7 +56,7 @@ impl Proxy {
             return healthy();
         }
         let mut account = Account::new(&self.audit, request.method().as_str(), path);
-        let granted = match self.authorize(&*vault, &request, &mut account) {
+        let granted = match self.authorize(&vault, &request, &mut account) {
             Ok(granted) => granted,
             Err(refusal) => {
                 drain(request).await;
@@ -66,12 +66,7 @@ impl Proxy {
         self.relay(request, granted, account).await
     }
 
-    fn authorize(
-        &self,
-        vault: &dyn Credentials,
-        request: &Request<Incoming>,
-        account: &mut Account,
-    ) -> Result<Granted, Refusal> {
+    fn authorize(&self, vault: &Store, request: &Request<Incoming>, account: &mut Account) -> Result<Granted, Refusal> {
         let token = header::phantom_token(request.headers())?;
         let labels = self.labels(vault, token)?;
         let route = self.routes.route(&labels.provider);
@@ -81,10 +76,11 @@ impl Proxy {
         line.credential_set = labels.credential_set;
         line.provider = labels.provider;
         let route = route.ok_or_else(|| Refusal::NoRoute(line.provider.clone()))?;
-        let record = vault
-            .load_credential(&line.credential_set, &line.provider)
-            .map_err(unreadable)?
-            .ok_or(Refusal::CredentialMissing)?;
+        let record = match vault.load_credential(&line.credential_set, &line.provider) {
+            // A record that is not an object is there, but holds no secret.
+            Err(VaultError::Record { .. }) => Map::new(),
+            found => found.map_err(unreadable)?.ok_or(Refusal::CredentialMissing)?,
+        };
         if header::wants_websocket(request.headers()) {
             return Err(Refusal::Websocket);
         }
@@ -94,7 +90,7 @@ impl Proxy {
         Ok(Granted { route, record })
     }
 
-    fn labels(&self, vault: &dyn Credentials, token: &str) -> Result<TokenLabels, Refusal> {
+    fn labels(&self, vault: &Store, token: &str) -> Result<TokenRow, Refusal> {
         match vault.lookup_token(token).map_err(unreadable)? {
             Some(labels) if self.identity.admits(&labels) => Ok(labels),
             Some(_) => Err(Refusal::InvalidToken),
@@ -150,8 +146,7 @@ fn refuse(mut account: Account, refusal: &Refusal) -> Response<ReplyBody> {
     refusal.response()
 }
 
-fn unreadable(error: LookupError) -> Refusal {
-    let cause = error.0.to_string();
+fn unreadable(cause: VaultError) -> Refusal {
     tracing::warn!(%cause, "the vault cannot be read");
     Refusal::VaultUnreadable
 }

@@ -14,7 +14,6 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::peer;
 use crate::proxy::Proxy;
 
 /// Connections served at the same time; further ones wait in the kernel's queue.
@@ -47,7 +46,7 @@ impl Listen for TcpListener {
 
     async fn accept(&self) -> io::Result<Option<Self::Stream>> {
         let (stream, from) = Self::accept(self).await?;
-        if !peer::is_ours(from, stream.local_addr()?) {
+        if !base::peer::is_ours(from, stream.local_addr()?) {
             tracing::warn!("a connection of another user is turned away");
             return Ok(None);
         }

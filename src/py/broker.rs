@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use ::broker::{Broker, BrokerConfig, BrokerError, Identity, Markers, VaultCell};
+use ::base::socket::{bind_tcp, bind_unix};
+use ::broker::{Broker, BrokerConfig, BrokerError, Identity, Markers};
+use ::vault::VaultCell;
 use pyo3::prelude::*;
 use tokio::sync::oneshot;
 
@@ -112,8 +114,8 @@ fn start(
 ) -> Result<ServerRef, BrokerError> {
     let broker = Broker::new(config, vault)?;
     let listener = match socket_path {
-        Some(path) => Listener::Unix(::broker::bind_unix(path)?, Name::of(path)),
-        None => Listener::Tcp(::broker::bind_tcp(port)?),
+        Some(path) => Listener::Unix(bind_unix(path)?, Name::of(path)),
+        None => Listener::Tcp(bind_tcp(port)?),
     };
     let port = match &listener {
         Listener::Tcp(listener) => Some(listener.local_addr().map_err(BrokerError::Serve)?.port()),

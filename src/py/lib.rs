@@ -10,10 +10,14 @@ mod base;
 mod broker;
 mod convert;
 mod errors;
+mod gate;
 mod images;
+mod key;
+mod mirror;
 mod podman;
 mod port;
 mod sandbox;
+mod signer;
 mod supervisor;
 mod vault;
 
@@ -23,6 +27,10 @@ fn _lib(m: &Bound<'_, PyModule>) -> PyResult<()> {
     base::register(m)?;
     podman::register(m)?;
     vault::register(m)?;
+    key::register(m)?;
+    signer::register(m)?;
+    mirror::register(m)?;
+    gate::register(m)?;
     broker::register(m)?;
     supervisor::register(m)?;
     sandbox::register(m)?;

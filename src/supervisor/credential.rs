@@ -5,25 +5,21 @@
 
 use std::path::PathBuf;
 
+use base::socket::Listener;
 use broker::{Broker, BrokerConfig, Identity, Markers};
-use wire::sidecar::{IpcMode, Sidecar};
+use wire::sidecar::Sidecar;
 
 use crate::fault::SupervisorError;
+use crate::listening::Listening;
 use crate::paths;
 use crate::service::{Endpoint, Service, Serving, Shift};
 
 const NAME: &str = "credential broker";
 
-enum Listener {
-    Unix(std::os::unix::net::UnixListener),
-    Tcp(std::net::TcpListener),
-}
-
 /// The broker of one container.
 pub struct CredentialService {
-    endpoint: Endpoint,
+    listening: Listening,
     config: BrokerConfig,
-    listener: Option<Listener>,
 }
 
 impl CredentialService {
@@ -32,21 +28,15 @@ impl CredentialService {
     /// # Errors
     /// [`SupervisorError::Port`] or [`SupervisorError::SocketPath`].
     pub fn new(sidecar: &Sidecar) -> Result<Self, SupervisorError> {
-        let endpoint = match sidecar.ipc_mode {
-            IpcMode::Socket => Endpoint::Unix(paths::socket(sidecar, "vault.sock")?),
-            IpcMode::Tcp => {
-                Endpoint::Tcp(sidecar.tcp_port.ok_or(SupervisorError::Port { service: NAME, key: "tcp_port" })?)
-            }
-        };
+        let listening = Listening::plan(NAME, sidecar, "vault.sock", "tcp_port", sidecar.tcp_port)?;
         Ok(Self {
-            endpoint,
+            listening,
             config: BrokerConfig {
                 routes_path: paths::beside_vault(sidecar, "routes.json"),
                 audit_path: Some(audit_path(sidecar)),
                 identity: Identity::of(sidecar),
                 markers: Markers::default(),
             },
-            listener: None,
         })
     }
 }
@@ -65,28 +55,17 @@ impl Service for CredentialService {
     }
 
     fn bind(&mut self) -> Result<Vec<Endpoint>, SupervisorError> {
-        self.listener = Some(match &self.endpoint {
-            Endpoint::Unix(path) => Listener::Unix(broker::bind_unix(path).map_err(failed)?),
-            Endpoint::Tcp(port) => Listener::Tcp(broker::bind_tcp(*port).map_err(failed)?),
-        });
-        Ok(vec![self.endpoint.clone()])
+        self.listening.bind()
     }
 
     fn serve(&self, shift: Shift) -> Result<Serving, SupervisorError> {
         let broker = Broker::new(self.config.clone(), shift.vault.clone()).map_err(failed)?;
         let stop = async move { shift.ended().await };
-        // A copy for this time: the original serves the next one, should this one fail.
-        let copied = |error| failed(broker::BrokerError::Serve(error));
-        Ok(match &self.listener {
-            Some(Listener::Unix(listener)) => {
-                let listener = listener.try_clone().map_err(copied)?;
+        Ok(match self.listening.copy()? {
+            Listener::Unix(listener) => {
                 Box::pin(async move { broker.serve_unix(listener, stop).await.map_err(failed) })
             }
-            Some(Listener::Tcp(listener)) => {
-                let listener = listener.try_clone().map_err(copied)?;
-                Box::pin(async move { broker.serve_tcp(listener, stop).await.map_err(failed) })
-            }
-            None => Box::pin(async { Ok(()) }),
+            Listener::Tcp(listener) => Box::pin(async move { broker.serve_tcp(listener, stop).await.map_err(failed) }),
         })
     }
 }
@@ -94,6 +73,7 @@ impl Service for CredentialService {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire::sidecar::IpcMode;
 
     #[test]
     fn tcp_needs_its_port_and_files_lie_beside_the_vault() {
@@ -107,7 +87,7 @@ mod tests {
         assert!(matches!(CredentialService::new(&sidecar), Err(SupervisorError::Port { key: "tcp_port", .. })));
         sidecar.tcp_port = Some(1234);
         let service = CredentialService::new(&sidecar).unwrap();
-        assert_eq!(service.endpoint.to_string(), "127.0.0.1:1234");
+        assert_eq!(service.listening.endpoint().to_string(), "127.0.0.1:1234");
         assert_eq!(service.config.routes_path, PathBuf::from("/v/routes.json"));
         assert_eq!(audit_path(&sidecar), PathBuf::from("/v/credential_audit.jsonl"));
     }

@@ -15,6 +15,7 @@ mod entry;
 mod fault;
 mod harden;
 mod hook;
+mod listening;
 mod paths;
 mod pidfile;
 mod ready;

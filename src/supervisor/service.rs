@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use wire::sidecar::Sidecar;
 
 use crate::fault::SupervisorError;
-use broker::VaultCell;
+use vault::VaultCell;
 
 /// Where a service can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::VaultState;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use vault::passphrase::{self, Tiers};
-use vault::{Store, VaultError};
+use vault::{Store, VaultError, VaultState};
 use wire::sidecar::Sidecar;
 
 use crate::harden;
@@ -34,7 +33,7 @@ pub async fn keep_trying(sidecar: Sidecar, shift: Shift) {
             harden::release_memory();
             match tried.unwrap_or_else(|panic| Err(Refusal::last(panic.to_string()))) {
                 Ok(store) => {
-                    shift.vault.set(VaultState::Open(Arc::new(Opened(store))));
+                    shift.vault.set(VaultState::Open(Arc::new(store)));
                     return;
                 }
                 Err(refusal) => {
@@ -112,24 +111,4 @@ fn fingerprint(path: &Path) -> Option<(u64, u64, i64, i64)> {
     use std::os::unix::fs::MetadataExt;
     let meta = std::fs::symlink_metadata(path).ok()?;
     Some((meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
-}
-
-/// An open vault as the broker asks it.
-struct Opened(Store);
-
-impl broker::Credentials for Opened {
-    fn lookup_token(&self, token: &str) -> Result<Option<broker::TokenLabels>, broker::LookupError> {
-        let found = self.0.lookup_token(token).map_err(|e| broker::LookupError(Box::new(e)))?;
-        Ok(found.map(|row| broker::TokenLabels {
-            scope: row.scope,
-            subject: row.subject,
-            credential_set: row.credential_set,
-            provider: row.provider,
-        }))
-    }
-
-    fn load_credential(&self, set: &str, provider: &str) -> Result<Option<Map<String, Value>>, broker::LookupError> {
-        let found = self.0.load_credential(set, provider);
-        found.map_err(|e| broker::LookupError(Box::new(e)))
-    }
 }

@@ -17,7 +17,7 @@ use crate::service::{Endpoint, Service, Serving, Shift};
 use crate::signals::Signals;
 use crate::unlock;
 use crate::watchdog::Duty;
-use broker::VaultCell;
+use vault::VaultCell;
 
 /// Exit status of a worker whose services cannot begin; its watchdog does not try again at the first start.
 pub const CANNOT_SERVE: u8 = 3;

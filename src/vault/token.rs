@@ -13,7 +13,7 @@ use crate::store::Store;
 pub const PREFIX: &str = "terok-p-";
 
 /// What a token is bound to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TokenRow {
     /// Project, or scope of a standalone launch.
     pub scope: String,

@@ -64,6 +64,16 @@ pub struct Sidecar {
     pub gate_base_path: Option<PathBuf>,
     /// Secret that the container presents to the gate.
     pub gate_token: Option<String>,
+    /// Repository (without `.git`) that the gate serves; older launchers leave it out and mean the project.
+    pub gate_scope: String,
+    /// Scope of this container's phantom tokens, where neither project nor standalone scope says it.
+    pub token_scope: String,
+    /// Subject of this container's phantom tokens, likewise.
+    pub token_subject: String,
+    /// Credential set that shared logins are read from; empty means `default`.
+    pub credential_set: String,
+    /// Providers whose shared login this container has; `None` (older launchers) allows all.
+    pub shared_logins: Option<Vec<String>>,
     /// File with the task's metadata, shown in notifications.
     pub dossier_path: Option<PathBuf>,
     /// The launcher's own settings for [`AMBIENT`]; podman hands none of them on to a hook.
@@ -161,6 +171,11 @@ impl Sidecar {
             gate_port: port(object, "gate_port")?,
             gate_base_path: absolute(object, "gate_base_path")?,
             gate_token: string(object, "gate_token")?.filter(|t| !t.is_empty()),
+            gate_scope: string(object, "gate_scope")?.unwrap_or_default(),
+            token_scope: string(object, "token_scope")?.unwrap_or_default(),
+            token_subject: string(object, "token_subject")?.unwrap_or_default(),
+            credential_set: string(object, "credential_set")?.unwrap_or_default(),
+            shared_logins: texts(object, "shared_logins")?,
             dossier_path: absolute(object, "dossier_path")?,
             environment: environment(object)?,
         })
@@ -191,6 +206,18 @@ impl Sidecar {
                 out.insert("gate_port".into(), self.gate_port.into());
             }
         }
+        let additions = [
+            ("gate_scope", &self.gate_scope),
+            ("token_scope", &self.token_scope),
+            ("token_subject", &self.token_subject),
+            ("credential_set", &self.credential_set),
+        ];
+        for (key, text) in additions.into_iter().filter(|(_, text)| !text.is_empty()) {
+            out.insert(key.into(), text.clone().into());
+        }
+        if let Some(logins) = &self.shared_logins {
+            out.insert("shared_logins".into(), logins.clone().into());
+        }
         if !self.environment.is_empty() {
             let pinned = self.environment.iter();
             let pinned = pinned.map(|(name, value)| (name.clone(), Value::from(value.clone())));
@@ -214,6 +241,17 @@ fn string(object: &Map<String, Value>, key: &'static str) -> Result<Option<Strin
         Some(Value::String(text)) if !text.contains('\0') => Ok(Some(text.clone())),
         Some(_) => Err(SidecarError::Member { key, why: "is not a text" }),
     }
+}
+
+fn texts(object: &Map<String, Value>, key: &'static str) -> Result<Option<Vec<String>>, SidecarError> {
+    const WHY: &str = "is not a list of texts";
+    let items = match object.get(key) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Array(items)) => items,
+        Some(_) => return Err(SidecarError::Member { key, why: WHY }),
+    };
+    let texts = items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
+    texts.map(Some).ok_or(SidecarError::Member { key, why: WHY })
 }
 
 /// Names outside [`AMBIENT`] are dropped, so that a sidecar cannot set a loader variable.
@@ -300,6 +338,9 @@ mod tests {
             ("tcp_port", json!(0)),
             ("tcp_port", json!(70000)),
             ("dossier_path", json!("d")),
+            ("shared_logins", json!("claude")),
+            ("shared_logins", json!([1])),
+            ("token_scope", json!(7)),
             ("environment", json!([])),
             ("environment", json!({"TEROK_ROOT": 1})),
         ] {
@@ -317,6 +358,11 @@ mod tests {
             runtime_dir: "/r".into(),
             gate_base_path: Some("/g".into()),
             gate_token: Some("terok-g-1".into()),
+            gate_scope: "proj".into(),
+            token_scope: "standalone".into(),
+            token_subject: "run1".into(),
+            credential_set: "work".into(),
+            shared_logins: Some(vec!["claude".into()]),
             ..Sidecar::default()
         };
         assert_eq!(Sidecar::parse(sidecar.to_json().as_bytes()).unwrap(), sidecar);

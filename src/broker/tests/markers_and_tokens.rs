@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::{Identity, Markers, PHANTOM_CREDENTIALS_MARKER, VaultCell, VaultState};
+use broker::{Identity, Markers, PHANTOM_CREDENTIALS_MARKER};
 use serde_json::{Value, json};
+use vault::{VaultCell, VaultState};
 
-use crate::stage::{MemoryVault, PHANTOM, REAL, Stage, Stub};
+use crate::stage::{PHANTOM, REAL, Stage, Stub, TestVault};
 
 #[test]
 fn every_carrier_is_swapped_and_none_leaks() {
@@ -43,12 +44,10 @@ fn refusals_as_the_table_says() {
     let stage = Stage::new(json!({"p": {"upstream": stub.url()}, "empty": {"upstream": stub.url()}}));
     stage.vault.grant("unrouted", "s", "t", "ssh");
     stage.vault.grant("unset", "s", "t", "empty");
-    stage.vault.credentials.lock().unwrap().remove(&("default".into(), "empty".into()));
+    stage.vault.sql("DELETE FROM credentials WHERE provider = 'empty'", &[]);
     for (provider, record) in table["records"].as_object().unwrap() {
-        stage.vault.grant(provider, "s", "t", "p");
-        stage.vault.tokens.lock().unwrap().get_mut(provider).unwrap().credential_set = provider.clone();
-        let key = (provider.clone(), "p".to_owned());
-        stage.vault.credentials.lock().unwrap().insert(key, record.clone());
+        stage.vault.grant_set(provider, "s", "t", provider, "p");
+        stage.vault.store_set(provider, "p", record.clone());
     }
     let mut audited = 0;
     for case in table["cases"].as_array().unwrap() {
@@ -86,7 +85,7 @@ fn revoking_acts_at_the_next_request() {
     let mut client = stage.client();
     let request = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Api-Key: {PHANTOM}\r\n\r\n");
     assert_eq!(client.ask(&request).status(), 200);
-    stage.vault.tokens.lock().unwrap().clear();
+    stage.vault.sql("DELETE FROM proxy_tokens", &[]);
     let reply = client.ask(&request);
     assert_eq!((reply.status(), reply.text()), (401, "Invalid token"));
 }
@@ -155,7 +154,7 @@ fn audit_lines_have_exactly_the_agreed_keys() {
 #[test]
 fn requests_wait_for_the_first_unlock() {
     let stub = Stub::ok();
-    let vault = Arc::new(MemoryVault::default());
+    let vault = Arc::new(TestVault::default());
     vault.grant(PHANTOM, "s", "t", "p");
     vault.store("p", json!({"key": REAL}));
     let cell = VaultCell::new();
@@ -163,7 +162,7 @@ fn requests_wait_for_the_first_unlock() {
     let stage = Stage::start(routes, Identity::default(), Markers::default(), vault.clone(), cell.clone());
     let unlocker = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
-        cell.set(VaultState::Open(vault));
+        cell.set(VaultState::Open(vault.store.clone()));
     });
     let began = Instant::now();
     assert_eq!(stage.get("/").status(), 200);
@@ -175,7 +174,7 @@ fn requests_wait_for_the_first_unlock() {
         let reply = stage.ask(request, &["Content-Length: 0"]);
         assert_eq!((reply.status(), reply.text()), (503, "Vault locked"));
     }
-    stage.cell.set(VaultState::Open(stage.vault.clone()));
+    stage.cell.set(VaultState::Open(stage.vault.store.clone()));
     assert_eq!(stage.get("/").status(), 200);
 }
 

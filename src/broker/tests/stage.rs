@@ -1,6 +1,5 @@
-//! The stage: a broker on a Unix socket, a vault in memory, an upstream that does what a test tells it, a raw client.
+//! The stage: a broker on a Unix socket, a vault, an upstream that does what a test tells it, a raw client.
 
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -8,43 +7,55 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use broker::{Broker, BrokerConfig, Credentials, Identity, LookupError, Markers, TokenLabels, VaultCell};
-use serde_json::{Map, Value, json};
+use broker::{Broker, BrokerConfig, Identity, Markers};
+use serde_json::{Value, json};
+use vault::{Store, VaultCell};
 
 pub const PHANTOM: &str = "terok-p-00000000000000000000000000000001";
 pub const REAL: &str = "real-key-5f1c";
 
-/// A vault that a test can change at any time.
-#[derive(Default)]
-pub struct MemoryVault {
-    pub tokens: Mutex<HashMap<String, TokenLabels>>,
-    pub credentials: Mutex<HashMap<(String, String), Value>>,
+/// A vault that a test can change at any time, with tokens of its own choice: a second connection writes them.
+pub struct TestVault {
+    pub store: Arc<Store>,
+    raw: Mutex<rusqlite::Connection>,
+    _dir: tempfile::TempDir,
 }
 
-impl MemoryVault {
+impl Default for TestVault {
+    fn default() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("credentials.db");
+        let store = Store::open(&path, &base::secret::Secret::new("pw")).unwrap();
+        let raw = rusqlite::Connection::open(&path).unwrap();
+        raw.pragma_update(None, "key", "pw").unwrap();
+        Self { store: Arc::new(store), raw: Mutex::new(raw), _dir: dir }
+    }
+}
+
+impl TestVault {
     pub fn grant(&self, token: &str, scope: &str, subject: &str, provider: &str) {
-        let labels = TokenLabels {
-            scope: scope.into(),
-            subject: subject.into(),
-            credential_set: "default".into(),
-            provider: provider.into(),
-        };
-        self.tokens.lock().unwrap().insert(token.into(), labels);
+        self.grant_set(token, scope, subject, "default", provider);
+    }
+
+    pub fn grant_set(&self, token: &str, scope: &str, subject: &str, set: &str, provider: &str) {
+        self.sql("INSERT OR REPLACE INTO proxy_tokens (token, scope, subject, credential_set, provider) VALUES (?, ?, ?, ?, ?)",
+            &[token, scope, subject, set, provider]);
     }
 
     pub fn store(&self, provider: &str, record: Value) {
-        self.credentials.lock().unwrap().insert(("default".into(), provider.into()), record);
-    }
-}
-
-impl Credentials for MemoryVault {
-    fn lookup_token(&self, token: &str) -> Result<Option<TokenLabels>, LookupError> {
-        Ok(self.tokens.lock().unwrap().get(token).cloned())
+        self.store_set("default", provider, record);
     }
 
-    fn load_credential(&self, set: &str, provider: &str) -> Result<Option<Map<String, Value>>, LookupError> {
-        let credentials = self.credentials.lock().unwrap();
-        Ok(credentials.get(&(set.into(), provider.into())).map(|v| v.as_object().unwrap().clone()))
+    /// Any JSON text, also what the store itself would refuse.
+    pub fn store_set(&self, set: &str, provider: &str, record: Value) {
+        self.sql(
+            "INSERT OR REPLACE INTO credentials (credential_set, provider, data) VALUES (?, ?, ?)",
+            &[set, provider, &record.to_string()],
+        );
+    }
+
+    pub fn sql(&self, statement: &str, values: &[&str]) {
+        self.raw.lock().unwrap().execute(statement, rusqlite::params_from_iter(values)).unwrap();
     }
 }
 
@@ -233,7 +244,7 @@ fn attend(stream: TcpStream, number: usize, seen: &Mutex<Vec<Head>>, handler: &d
 
 /// A running broker. Its socket and files go away with it.
 pub struct Stage {
-    pub vault: Arc<MemoryVault>,
+    pub vault: Arc<TestVault>,
     pub cell: VaultCell,
     pub dir: tempfile::TempDir,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
@@ -252,29 +263,23 @@ impl Stage {
     }
 
     pub fn with(routes: Value, identity: Identity, markers: Markers) -> Self {
-        let vault = Arc::new(MemoryVault::default());
+        let vault = Arc::new(TestVault::default());
         vault.grant(PHANTOM, "proj", "task", "p");
         for provider in routes.as_object().unwrap().keys() {
             vault.store(provider, json!({"type": "api_key", "key": REAL}));
         }
-        let cell = VaultCell::open(vault.clone());
+        let cell = VaultCell::open(vault.store.clone());
         Self::start(routes, identity, markers, vault, cell)
     }
 
-    pub fn start(
-        routes: Value,
-        identity: Identity,
-        markers: Markers,
-        vault: Arc<MemoryVault>,
-        cell: VaultCell,
-    ) -> Self {
+    pub fn start(routes: Value, identity: Identity, markers: Markers, vault: Arc<TestVault>, cell: VaultCell) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let routes_path = dir.path().join("routes.json");
         std::fs::write(&routes_path, routes.to_string()).unwrap();
         let audit_path = Some(dir.path().join("audit.jsonl"));
         let config = BrokerConfig { routes_path, audit_path, identity, markers };
         let broker = Broker::new(config, cell.clone()).unwrap();
-        let listener = broker::bind_unix(&dir.path().join("vault.sock")).unwrap();
+        let listener = base::socket::bind_unix(&dir.path().join("vault.sock")).unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

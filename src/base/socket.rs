@@ -1,4 +1,4 @@
-//! Binding the broker's sockets: a Unix socket that only its owner can open, or a port of the loopback address.
+//! Sockets of our services: a Unix socket that only its owner can open, or a port of the loopback address.
 //!
 //! Invariants: a Unix socket is 0600 from the moment it exists; a file that is not a socket and a socket that somebody
 //! serves are left alone; TCP listens on 127.0.0.1 and nowhere else. The SELinux label of the socket is set for the one
@@ -8,12 +8,12 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::fault::BrokerError;
+use crate::fault::{Fault, Kind};
 
 /// Connections the kernel queues before we accept them.
 const BACKLOG: i32 = 128;
@@ -22,14 +22,90 @@ const SELINUX_LABEL: &str = "system_u:object_r:terok_socket_t:s0";
 const SELINUX_ROOT: &str = "/sys/fs/selinux/enforce";
 const SOCKET_LABEL: &str = "/proc/thread-self/attr/sockcreate";
 
+/// Why a socket was not bound.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Something else than a socket has the socket's name.
+    #[error("cannot bind `{}`: it exists and is not a socket", .0.display())]
+    NotASocket(PathBuf),
+    /// Another process serves this socket.
+    #[error("cannot bind `{}`: another process is listening there", .0.display())]
+    InUse(PathBuf),
+    /// The socket could not be made.
+    #[error("cannot bind `{}`", .path.display())]
+    BindUnix {
+        /// The socket.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The loopback port could not be bound.
+    #[error("cannot bind port {port} of the loopback address")]
+    BindTcp {
+        /// The port.
+        port: u16,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+impl Fault for SocketError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotASocket(_) => "socket-not-a-socket",
+            Self::InUse(_) => "socket-in-use",
+            Self::BindUnix { .. } => "socket-bind-unix",
+            Self::BindTcp { .. } => "socket-bind-tcp",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotASocket(_) => Some("move the file away; it is left untouched".into()),
+            Self::InUse(_) => Some("stop the other process that serves it first".into()),
+            Self::BindTcp { .. } => Some("see who holds the port with `ss -ltnp`".into()),
+            Self::BindUnix { .. } => None,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::BindUnix { .. } | Self::BindTcp { .. } => Kind::Os,
+            Self::NotASocket(_) | Self::InUse(_) => Kind::Runtime,
+        }
+    }
+}
+
+/// A bound socket of either kind.
+#[derive(Debug)]
+pub enum Listener {
+    /// A socket file.
+    Unix(UnixListener),
+    /// A port of the loopback address.
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    /// Another handle of the same socket.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Unix(listener) => Self::Unix(listener.try_clone()?),
+            Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
+        })
+    }
+}
+
 /// Binds a Unix socket at `path`, mode 0600; missing parent directories are made 0700, a dead socket is replaced.
 ///
 /// # Errors
-/// [`BrokerError::NotASocket`], [`BrokerError::InUse`] or [`BrokerError::BindUnix`].
-pub fn bind_unix(path: &Path) -> Result<UnixListener, BrokerError> {
-    let failed = |source: io::Error| BrokerError::BindUnix { path: path.to_owned(), source };
+/// [`SocketError::NotASocket`], [`SocketError::InUse`] or [`SocketError::BindUnix`].
+pub fn bind_unix(path: &Path) -> Result<UnixListener, SocketError> {
+    let failed = |source: io::Error| SocketError::BindUnix { path: path.to_owned(), source };
     if let Some(parent) = path.parent() {
-        base::file::create_private_dir(parent).map_err(failed)?;
+        crate::file::create_private_dir(parent).map_err(failed)?;
     }
     clear_dead_socket(path)?;
     let address = SocketAddrUnix::new(path).map_err(|e| failed(e.into()))?;
@@ -39,7 +115,7 @@ pub fn bind_unix(path: &Path) -> Result<UnixListener, BrokerError> {
     drop(labelled);
     let fd = fd.map_err(|e| failed(e.into()))?;
     // The kernel gives the new name the mode of the unbound socket: no window, and no umask that other threads feel.
-    rustix::fs::fchmod(&fd, Mode::from_raw_mode(base::file::PRIVATE)).map_err(|e| failed(e.into()))?;
+    rustix::fs::fchmod(&fd, Mode::from_raw_mode(crate::file::PRIVATE)).map_err(|e| failed(e.into()))?;
     rustix::net::bind(&fd, &address).map_err(|e| failed(e.into()))?;
     rustix::net::listen(&fd, BACKLOG).map_err(|e| failed(e.into()))?;
     Ok(fd.into())
@@ -48,28 +124,28 @@ pub fn bind_unix(path: &Path) -> Result<UnixListener, BrokerError> {
 /// Binds `port` of 127.0.0.1; port 0 lets the kernel choose.
 ///
 /// # Errors
-/// [`BrokerError::BindTcp`].
-pub fn bind_tcp(port: u16) -> Result<TcpListener, BrokerError> {
-    let failed = |source| BrokerError::BindTcp { port, source };
+/// [`SocketError::BindTcp`].
+pub fn bind_tcp(port: u16) -> Result<TcpListener, SocketError> {
+    let failed = |source| SocketError::BindTcp { port, source };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
 }
 
-fn clear_dead_socket(path: &Path) -> Result<(), BrokerError> {
-    let failed = |source| BrokerError::BindUnix { path: path.to_owned(), source };
+fn clear_dead_socket(path: &Path) -> Result<(), SocketError> {
+    let failed = |source| SocketError::BindUnix { path: path.to_owned(), source };
     let kind = match std::fs::symlink_metadata(path) {
         Ok(meta) => meta.file_type(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
     };
     if !kind.is_socket() {
-        return Err(BrokerError::NotASocket(path.to_owned()));
+        return Err(SocketError::NotASocket(path.to_owned()));
     }
     match UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path).map_err(failed),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(_) | Err(_) => Err(BrokerError::InUse(path.to_owned())),
+        Ok(_) | Err(_) => Err(SocketError::InUse(path.to_owned())),
     }
 }
 
@@ -113,7 +189,7 @@ mod tests {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(std::fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
-        assert!(matches!(bind_unix(&path), Err(BrokerError::InUse(_))));
+        assert!(matches!(bind_unix(&path), Err(SocketError::InUse(_))));
         drop(listener);
     }
 
@@ -124,7 +200,7 @@ mod tests {
         std::fs::write(&file, "keep").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
         for path in [&file, &link] {
-            assert!(matches!(bind_unix(path), Err(BrokerError::NotASocket(_))));
+            assert!(matches!(bind_unix(path), Err(SocketError::NotASocket(_))));
         }
         assert_eq!(std::fs::read(&file).unwrap(), b"keep");
     }
@@ -133,7 +209,7 @@ mod tests {
     fn a_path_too_long_for_a_socket_is_refused_whole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x".repeat(120));
-        assert!(matches!(bind_unix(&path), Err(BrokerError::BindUnix { .. })));
+        assert!(matches!(bind_unix(&path), Err(SocketError::BindUnix { .. })));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
@@ -142,6 +218,6 @@ mod tests {
         let listener = bind_tcp(0).unwrap();
         let address = listener.local_addr().unwrap();
         assert_eq!(address.ip(), Ipv4Addr::LOCALHOST);
-        assert!(matches!(bind_tcp(address.port()), Err(BrokerError::BindTcp { .. })));
+        assert!(matches!(bind_tcp(address.port()), Err(SocketError::BindTcp { .. })));
     }
 }
