@@ -5,6 +5,7 @@
 
 pub mod cell;
 pub mod error;
+pub mod owner;
 pub mod passphrase;
 pub mod schema;
 pub mod sshkey;
@@ -13,5 +14,6 @@ pub mod token;
 
 pub use cell::{UNLOCK_WAIT, VaultCell, VaultState};
 pub use error::VaultError;
+pub use owner::Owner;
 pub use store::Store;
 pub use token::TokenRow;

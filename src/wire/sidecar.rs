@@ -226,6 +226,19 @@ impl Sidecar {
         serde_json::to_string_pretty(&Value::Object(out)).expect("plain values serialise") + "\n"
     }
 
+    /// Scope and subject of this container's phantom tokens: what the launcher says; else project and task; else, for a
+    /// standalone launch with a scope, that scope and the container's name. Both are empty in a sidecar that says
+    /// nothing, as older launchers wrote it for tokens minted under a run id.
+    pub fn token_owner(&self) -> (&str, &str) {
+        let said = [(&self.token_scope, &self.token_subject), (&self.project_id, &self.task_id)];
+        if let Some((scope, subject)) =
+            said.into_iter().find(|(scope, subject)| !scope.is_empty() || !subject.is_empty())
+        {
+            return (scope, subject);
+        }
+        if self.scope_id.is_empty() { ("", "") } else { (&self.scope_id, &self.container_name) }
+    }
+
     /// The directory that is mounted at `/run/terok`.
     pub fn container_runtime_dir(&self) -> PathBuf {
         self.runtime_dir.join("run").join(&self.container_name)
@@ -348,6 +361,28 @@ mod tests {
         }
         assert!(matches!(Sidecar::parse(b"[]"), Err(SidecarError::Shape)));
         assert!(matches!(Sidecar::parse(b"{"), Err(SidecarError::Syntax(_))));
+    }
+
+    #[test]
+    fn whose_tokens_a_container_has() {
+        let owner = |scope_id: &str, project: &str, task: &str, token: (&str, &str)| {
+            let sidecar = Sidecar {
+                container_name: "c".into(),
+                scope_id: scope_id.into(),
+                project_id: project.into(),
+                task_id: task.into(),
+                token_scope: token.0.into(),
+                token_subject: token.1.into(),
+                ..Sidecar::default()
+            };
+            let (scope, subject) = sidecar.token_owner();
+            format!("{scope}/{subject}")
+        };
+        assert_eq!(owner("s", "p", "t", ("standalone", "run1")), "standalone/run1");
+        assert_eq!(owner("s", "p", "t", ("", "")), "p/t");
+        assert_eq!(owner("s", "", "t", ("", "")), "/t");
+        assert_eq!(owner("s", "", "", ("", "")), "s/c");
+        assert_eq!(owner("", "", "", ("", "")), "/");
     }
 
     #[test]
