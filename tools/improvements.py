@@ -9,8 +9,10 @@ test shows, and, with --check, for a page that is out of date.
 from __future__ import annotations
 
 import ast
+import io
 import re
 import sys
+import tokenize
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,10 +98,18 @@ def python_test(lines: list[str], starts: dict[int, str], tag: int) -> str | Non
     return None
 
 
+def tokens_of(text: str) -> Iterator[tokenize.TokenInfo]:
+    return tokenize.generate_tokens(io.StringIO(text).readline)
+
+
 def tags_of(name: str, text: str) -> Iterator[Tag]:
     """The tags of one file; `name` is its path in the repository."""
     lines = text.splitlines()
     numbers = [(number, found) for number, line in enumerate(lines) if (found := TAG.match(line))]
+    if numbers and name.endswith(".py"):
+        # A text that looks like a tag, in a test of this tool say, is none.
+        comments = {token.start[0] - 1 for token in tokens_of(text) if token.type == tokenize.COMMENT}
+        numbers = [(number, found) for number, found in numbers if number in comments]
     if not numbers:
         return
     starts = python_tests(text) if name.endswith(".py") else {}

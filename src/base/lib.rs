@@ -18,6 +18,7 @@ pub mod process;
 pub mod secret;
 pub mod setting;
 pub mod socket;
+mod talk;
 pub mod text;
 pub mod timezone;
 pub mod user;

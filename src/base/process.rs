@@ -4,9 +4,9 @@
 //! pipes at once, so a talkative child cannot block.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read, Write};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::io;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// What a finished child left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,9 @@ pub enum RunError {
         /// The limit.
         seconds: f64,
     },
+    /// The caller did not want to wait any longer.
+    #[error("`{0}` was interrupted")]
+    Interrupted(String),
     /// The program could not be started or talked to.
     #[error("cannot run `{program}`")]
     Io {
@@ -71,8 +74,15 @@ pub struct Run {
     argv: Vec<OsString>,
     input: Option<Vec<u8>>,
     env: Vec<(OsString, OsString)>,
+    bare: bool,
     limit: Option<Duration>,
+    silence: Option<Duration>,
+    alone: bool,
 }
+
+/// Hears what the child writes to standard error as it comes, and an empty slice when nothing came for a moment; returns
+/// false to end the child.
+pub type Watch<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
 
 impl Run {
     /// A command; the first word is looked up on `PATH`.
@@ -92,9 +102,28 @@ impl Run {
         self
     }
 
+    /// Nothing of our own environment: the child sees only what [`Run::env`] names.
+    pub fn bare_env(mut self) -> Self {
+        self.bare = true;
+        self
+    }
+
     /// The longest the child may run.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
+        self
+    }
+
+    /// The longest the child may write nothing at all.
+    pub fn silence(mut self, limit: Duration) -> Self {
+        self.silence = Some(limit);
+        self
+    }
+
+    /// The child leads a session of its own: it has no terminal, is asked to end when we die, and is ended together with
+    /// everything it started.
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
         self
     }
 
@@ -107,31 +136,52 @@ impl Run {
     /// # Errors
     /// [`RunError`]; a non-zero exit status is not an error.
     pub fn output(self) -> Result<Output, RunError> {
+        self.watched(&mut |_| true)
+    }
+
+    /// Runs to the end while `watch` listens.
+    ///
+    /// # Errors
+    /// As [`Run::output`], and [`RunError::Interrupted`] when `watch` says so.
+    pub fn watched(self, watch: Watch<'_>) -> Result<Output, RunError> {
         let program = self.program();
         let fail = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => RunError::Missing(program.clone()),
             _ => RunError::Io { program: program.clone(), source },
         };
+        let mut child = self.command().spawn().map_err(fail)?;
+        let outcome = crate::talk::converse(&mut child, self.input, self.limit, self.silence, watch);
+        if !matches!(outcome, Ok((crate::talk::End::Done(_), ..))) {
+            crate::talk::put_down(&mut child, self.alone);
+        }
+        let (end, stdout, stderr) = outcome.map_err(fail)?;
+        match end {
+            crate::talk::End::Done(status) => Ok(Output { code: exit_code(status), stdout, stderr }),
+            crate::talk::End::Slow(limit) => Err(RunError::TimedOut { program, seconds: limit.as_secs_f64() }),
+            crate::talk::End::Unwanted => Err(RunError::Interrupted(program)),
+        }
+    }
+
+    fn command(&self) -> Command {
         let mut command = Command::new(self.argv.first().cloned().unwrap_or_default());
+        if self.bare {
+            command.env_clear();
+        }
         command.args(self.argv.iter().skip(1)).envs(self.env.iter().cloned());
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(fail)?;
-        let feeder = self.input.map(|bytes| feed(&mut child, bytes));
-        let (out, err) = (drain(child.stdout.take()), drain(child.stderr.take()));
-        let status = wait(&mut child, self.limit).map_err(fail)?;
-        if let Some(thread) = feeder {
-            let _ = thread.join();
+        if self.alone {
+            use std::os::unix::process::CommandExt;
+            // SAFETY: between fork and exec only two system calls are made; neither allocates nor takes a lock.
+            unsafe {
+                command.pre_exec(|| {
+                    rustix::process::setsid()?;
+                    let signal = Some(rustix::process::Signal::TERM);
+                    Ok(rustix::process::set_parent_process_death_signal(signal)?)
+                });
+            }
         }
-        let Some(status) = status else {
-            let seconds = self.limit.unwrap_or_default().as_secs_f64();
-            return Err(RunError::TimedOut { program, seconds });
-        };
-        Ok(Output {
-            code: exit_code(status),
-            stdout: out.join().unwrap_or_default(),
-            stderr: err.join().unwrap_or_default(),
-        })
+        command
     }
 }
 
@@ -141,53 +191,10 @@ pub fn exit_code(status: std::process::ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
-fn feed(child: &mut Child, bytes: Vec<u8>) -> std::thread::JoinHandle<()> {
-    let pipe = child.stdin.take();
-    std::thread::spawn(move || {
-        if let Some(mut pipe) = pipe {
-            let _ = pipe.write_all(&bytes);
-        }
-    })
-}
-
-fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            let _ = pipe.read_to_end(&mut bytes);
-        }
-        bytes
-    })
-}
-
-/// `None` when the limit passed; the child is dead and reaped in every case.
-fn wait(child: &mut Child, limit: Option<Duration>) -> io::Result<Option<std::process::ExitStatus>> {
-    let Some(limit) = limit else {
-        return child.wait().map(Some);
-    };
-    let pidfd =
-        rustix::process::pidfd_open(rustix::process::Pid::from_child(child), rustix::process::PidfdFlags::empty())?;
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            let _ = child.kill();
-            child.wait()?;
-            return Ok(None);
-        }
-        let timeout =
-            rustix::time::Timespec { tv_sec: left.as_secs().min(3600) as i64, tv_nsec: left.subsec_nanos().into() };
-        let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
-        let _ = rustix::event::poll(&mut fds, Some(&timeout));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     #[test]
     fn captures_both_streams_and_the_status() {
@@ -209,5 +216,61 @@ mod tests {
         let started = Instant::now();
         let slow = Run::new(["sleep", "30"]).limit(Duration::from_millis(100)).output();
         assert!(matches!(slow, Err(RunError::TimedOut { .. })) && started.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn large_input_meets_large_output() {
+        let out = Run::new(["cat"]).input(vec![7; 3_000_000]).output().unwrap();
+        assert_eq!(out.stdout.len(), 3_000_000);
+        assert_eq!(Run::new(["true"]).input(vec![7; 3_000_000]).output().unwrap().code, 0);
+    }
+
+    #[test]
+    fn a_silent_child_ends_and_a_talkative_one_goes_on() {
+        let silent = Run::new(["sleep", "30"]).silence(Duration::from_millis(100)).alone().output();
+        assert!(matches!(silent, Err(RunError::TimedOut { .. })));
+        let script = "for i in 1 2 3 4 5 6; do echo $i >&2; sleep 0.1; done";
+        let mut heard = Vec::new();
+        let talk = Run::new(["sh", "-c", script]).silence(Duration::from_millis(1500)).watched(&mut |bytes| {
+            heard.extend_from_slice(bytes);
+            true
+        });
+        assert!(talk.unwrap().ok());
+        assert_eq!(heard, b"1\n2\n3\n4\n5\n6\n");
+    }
+
+    #[test]
+    fn whoever_the_child_started_ends_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let note = dir.path().join("pid");
+        let script = format!("sleep 60 & echo $! > {}; wait", note.display());
+        let run = Run::new(["sh", "-c", &script]).limit(Duration::from_millis(300)).alone().output();
+        assert!(matches!(run, Err(RunError::TimedOut { .. })));
+        let pid = std::fs::read_to_string(&note).unwrap();
+        let gone = || match std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
+            Ok(stat) => stat.contains(") Z "),
+            Err(_) => true,
+        };
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !gone() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(gone());
+    }
+
+    #[test]
+    fn a_stranger_that_keeps_the_pipes_does_not_hold_us() {
+        let started = Instant::now();
+        let out = Run::new(["sh", "-c", "echo x; setsid sleep 20 & exit 3"]).output().unwrap();
+        assert_eq!((out.code, out.text().as_str()), (3, "x\n"));
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn interrupted_and_without_our_environment() {
+        let out = Run::new(["sleep", "30"]).watched(&mut |_| false);
+        assert!(matches!(out, Err(RunError::Interrupted(_))));
+        let out = Run::new(["/usr/bin/env"]).bare_env().env("A", "b").output().unwrap();
+        assert_eq!(out.text(), "A=b\n");
     }
 }

@@ -180,6 +180,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    // improves: 21-5.2-socket-no-window
     #[test]
     fn a_dead_socket_is_replaced_and_the_mode_is_private() {
         let dir = tempfile::tempdir().unwrap();
@@ -205,6 +206,7 @@ mod tests {
         assert_eq!(std::fs::read(&file).unwrap(), b"keep");
     }
 
+    // improves: 21-7.6-name-length
     #[test]
     fn a_path_too_long_for_a_socket_is_refused_whole() {
         let dir = tempfile::tempdir().unwrap();

@@ -214,6 +214,7 @@ mod tests {
         assert_eq!(up, map(&[("host", "up:1"), ("cookie", "a=b"), ("x-multi", "1"), ("x-multi", "2")]));
     }
 
+    // improves: 21-5.5-header-merge-case
     #[test]
     fn list_headers_are_merged_once() {
         let cases = [

@@ -107,6 +107,7 @@ fn relative(base: &str, reference: &str) -> String {
 mod tests {
     use super::*;
 
+    // improves: 21-5.7-dot-segments
     #[test]
     fn climbing_paths_are_refused() {
         for path in [

@@ -281,6 +281,7 @@ mod tests {
         }
     }
 
+    // improves: 21-5.3-routes-reloaded
     #[test]
     fn a_changed_file_is_taken_when_it_is_good() {
         let dir = tempfile::tempdir().unwrap();

@@ -114,6 +114,7 @@ mod tests {
         (dir, state, runtime)
     }
 
+    // improves: 21-7.9-whole-group-killed
     #[test]
     fn kills_supervisors_and_nobody_else() {
         let (_dir, state, _) = place();

@@ -113,6 +113,7 @@ mod tests {
         assert!(allocate(&place, "c1").is_err());
     }
 
+    // improves: 21-7.6-name-length
     #[test]
     fn a_path_that_no_socket_fits_is_refused_by_name() {
         let place = place(&PathBuf::from("/").join("d".repeat(60)), false);

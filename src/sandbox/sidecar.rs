@@ -37,6 +37,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
+    // improves: 21-7.1-sidecar-private
     #[test]
     fn private_replaced_and_never_through_a_link() {
         let root = tempfile::tempdir().unwrap();

@@ -115,6 +115,7 @@ mod tests {
         }
     }
 
+    // improves: 21-7.7-container-end
     #[test]
     fn the_end_is_seen() {
         let mut child = std::process::Command::new("sleep").arg("30").spawn().unwrap();

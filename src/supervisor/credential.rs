@@ -75,6 +75,7 @@ mod tests {
     use super::*;
     use wire::sidecar::IpcMode;
 
+    // improves: 21-1.1-one-directory
     #[test]
     fn tcp_needs_its_port_and_files_lie_beside_the_vault() {
         let mut sidecar = Sidecar {

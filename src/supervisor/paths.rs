@@ -77,6 +77,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
+    // improves: 21-1.1-one-directory 21-7.6-runtime-directory
     #[test]
     fn everything_hangs_on_the_sidecar() {
         let mut sidecar = Sidecar {

@@ -165,6 +165,7 @@ fn an_answer_that_breaks_off_is_cut_and_not_replaced() {
     }
 }
 
+// improves: 21-5.8-client-gone
 #[test]
 fn a_client_that_leaves_ends_the_upstream_request() {
     // Before the answer, and in the middle of it.

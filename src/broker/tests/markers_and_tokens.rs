@@ -90,6 +90,7 @@ fn revoking_acts_at_the_next_request() {
     assert_eq!((reply.status(), reply.text()), (401, "Invalid token"));
 }
 
+// improves: 21-5.12-markers-scoped
 #[test]
 fn another_containers_token_is_no_token() {
     let stub = Stub::ok();
@@ -106,6 +107,7 @@ fn another_containers_token_is_no_token() {
     assert_eq!(stage.audit_of(3)[1]["scope"], "");
 }
 
+// improves: 21-5.12-markers-scoped
 #[test]
 fn markers_follow_the_allowance() {
     let stub = Stub::ok();

@@ -35,6 +35,7 @@ fn growth(stream: impl FnOnce()) -> u64 {
     peak_kib().saturating_sub(before)
 }
 
+// improves: 21-5.4-large-bodies 21-5.8-request-streams
 #[test]
 fn a_gibibyte_goes_up_in_flat_memory() {
     let stub = Stub::new(|visit| {

@@ -14,6 +14,7 @@ fn pointing(to: String, status: u16) -> Stub {
     })
 }
 
+// improves: 21-5.8-redirects
 #[test]
 fn harmless_requests_follow_without_the_credential() {
     let lines = [

@@ -8,6 +8,7 @@ fn good() -> String {
     format!("Authorization: Bearer {PHANTOM}")
 }
 
+// improves: 21-5.7-raw-path
 #[test]
 fn paths_arrive_as_they_were_sent() {
     let stub = Stub::ok();
@@ -69,6 +70,7 @@ fn connection_tricks_do_not_work() {
     assert_eq!(head.all("host"), [format!("127.0.0.1:{}", stub.port)]);
 }
 
+// improves: 21-5.6-nothing-injected 21-5.6-repeated-request-headers
 #[test]
 fn nothing_is_added_and_repeated_headers_stay() {
     let stub = Stub::ok();
@@ -82,6 +84,7 @@ fn nothing_is_added_and_repeated_headers_stay() {
     assert_eq!(names, [auth.as_str(), "cookie: c=1", &host, "x-multi: a", "x-multi: b"]);
 }
 
+// improves: 21-5.6-response-headers 21-5.6-encoded-bodies
 #[test]
 fn answers_come_back_unchanged() {
     let stub = Stub::saying(
@@ -136,6 +139,7 @@ fn answers_without_a_body() {
     assert_eq!(stage.audit_of(4).len(), 4);
 }
 
+// improves: 21-5.3-routes-reloaded
 #[test]
 fn a_changed_route_table_is_taken_while_running() {
     let (old, new) = (Stub::ok(), Stub::ok());

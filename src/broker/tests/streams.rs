@@ -37,6 +37,7 @@ fn events_pass_within_200_ms() {
     }
 }
 
+// improves: 21-5.8-request-streams
 #[test]
 fn an_answer_can_begin_before_the_request_ends() {
     let stub = Stub::new(|visit| {

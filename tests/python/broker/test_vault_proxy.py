@@ -85,6 +85,7 @@ def ask(connection: http.client.HTTPConnection, token: str) -> tuple[int, bytes]
     return reply.status, reply.read()
 
 
+# improves: 21-5.11-audit-written
 def test_serves_a_unix_socket_and_takes_it_away(place, tmp_path):
     settings, token = place
     path = tmp_path / "run" / "vault.sock"

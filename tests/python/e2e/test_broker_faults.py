@@ -76,6 +76,7 @@ def slow_answer(connection: socket.socket) -> None:
     connection.sendall(b"6\r\nsecond\r\n0\r\n\r\n")
 
 
+# improves: 21-5.12-markers-scoped
 def test_tokens(site: Site) -> None:
     one, two = box(site), box(site)
     with site.model(DONE) as model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -38,7 +39,7 @@ async fn names_the_cause() {}
 fn helper() {}
 """
 
-PYTHON = """
+PYTHON = '''
 # improves: 1-kept
 @pytest.mark.parametrize("size", [1])
 def test_kept(size): ...
@@ -55,8 +56,10 @@ def test_other(): ...
 
 # improves: 1-kept
 
-value = 1
+value = """
+# improves: 4-quoted
 """
+'''
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +68,6 @@ def tool() -> ModuleType:
     spec = importlib.util.spec_from_file_location("improvements_tool", place)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
-    import sys
-
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module

@@ -89,6 +89,7 @@ class TestResources:
 
 
 class TestSidecar:
+    # improves: 21-7.1-sidecar-private
     def test_content(self, cfg: SandboxConfig, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in [name for name in os.environ if name.startswith(("TEROK_", "XDG_", "SSL_"))]:
             monkeypatch.delenv(name)

@@ -29,6 +29,7 @@ def test_vault_in_socket_mode(box):
     assert (result.out, result.err) == ("HELLO", "")
 
 
+# improves: 21-8-bridge-waits
 def test_vault_that_comes_late(box):
     late = f"(sleep 2; exec {serve('UNIX-LISTEN:/run/terok/vault.sock').rstrip(' &')}) & "
     script = f"source ensure-bridges.sh; {late} SECONDS=0; {ask('TCP:127.0.0.1:9419')}; echo \" $SECONDS\""
@@ -66,6 +67,7 @@ def test_vault_in_tcp_mode_ignores_the_mounted_socket(box):
     assert result.out == "HELLOHELLO/tmp/.terok/vault-loopback.pid\n/tmp/.terok/vault-socket.pid\n"
 
 
+# improves: 21-8-gate-loopback
 @pytest.mark.parametrize("env", [GATE, {"TEROK_GATE_PORT": "18733"}], ids=["socket", "tcp"])
 def test_gate_listens_on_the_loopback_only(box, env):
     where = "UNIX-LISTEN:/run/terok/gate-server.sock" if env is GATE else "TCP-LISTEN:18733,bind=127.0.0.1"
@@ -139,6 +141,7 @@ def test_strict_shells_and_no_environment(box):
     assert (result.status, result.err) == (0, "") and result.out.count("\n") == 1
 
 
+# improves: 21-8-agent-variable
 def test_every_shell_with_a_live_relay_learns_the_agent(box):
     script = "source ensure-bridges.sh; unset SSH_AUTH_SOCK; source ensure-bridges.sh; echo $SSH_AUTH_SOCK"
     assert box.bash(script, **SIGNER).out == "/tmp/ssh-agent.sock\n"

@@ -72,6 +72,7 @@ def test_without_the_watchdog_nothing_serves_and_the_container_goes_on(running: 
     assert done.returncode == 0 and request(running.socket("c1")) == 503
 
 
+# improves: 21-7.5-no-retry-bad-sidecar 21-7.7-nothing-left
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop_it_clears_up(running: Site, number: int) -> None:
     watchdog = running.watchdog(CID)
@@ -81,6 +82,7 @@ def test_asked_to_stop_it_clears_up(running: Site, number: int) -> None:
     assert alive(running.sleepers[0].pid)
 
 
+# improves: 21-7.7-one-supervisor
 def test_a_second_supervisor_by_hand_leaves_the_first_alone(running: Site) -> None:
     before = (running.watchdog(CID), running.socket("c1").stat().st_ino)
     done = by_hand(running)
@@ -95,6 +97,7 @@ def by_hand(site: Site, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, timeout=20)
 
 
+# improves: 21-7.5-no-retry-bad-sidecar
 def test_by_hand_the_status_says_how_it_ended(site: Site) -> None:
     assert by_hand(site).returncode == 2, "no sidecar"
     site.raw_sidecar("c1", "[]")
@@ -108,6 +111,7 @@ def test_by_hand_the_status_says_how_it_ended(site: Site) -> None:
         assert subprocess.run([program, *argv], capture_output=True).returncode == status
 
 
+# improves: 21-7.7-container-end
 def test_by_hand_it_serves_until_the_process_ends(site: Site) -> None:
     site.sidecar("c1")
     pid = site.container()
@@ -130,6 +134,7 @@ def make_vault(site: Site) -> None:
     site.give_away()
 
 
+# improves: 21-7.7-degraded-start 21-1.1-one-directory
 def test_a_vault_unlocked_later_is_used_without_a_restart(running: Site) -> None:
     make_vault(running)
     assert request(running.socket("c1")) == 503

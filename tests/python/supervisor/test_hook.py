@@ -12,6 +12,7 @@ CID = "a" * 64
 BAD_SIDECARS = json.loads((FIXTURES / "bad_sidecars.json").read_text())
 
 
+# improves: 21-5.2-socket-no-window 21-7.4-start-again 21-7.7-container-end 21-7.7-nothing-left
 def test_a_container_gets_a_supervisor_that_ends_with_it(site: Site) -> None:
     sidecar, pid = site.sidecar("c1"), site.container()
     done = site.hook("createRuntime", CID, sidecar, pid)
@@ -33,6 +34,7 @@ def test_a_container_gets_a_supervisor_that_ends_with_it(site: Site) -> None:
     assert "the container has ended" in site.log(CID)
 
 
+# improves: 21-7.4-start-again
 def test_the_same_run_is_supervised_once_and_a_new_run_anew(site: Site) -> None:
     sidecar, first, second = site.sidecar("c1"), site.container(), site.container()
     assert site.hook("createRuntime", CID, sidecar, first).returncode == 0
@@ -46,6 +48,7 @@ def test_the_same_run_is_supervised_once_and_a_new_run_anew(site: Site) -> None:
     assert request(site.socket("c1")) == 503, "the end of the first run means nothing to the second"
 
 
+# improves: 21-7.5-no-retry-bad-sidecar
 @pytest.mark.parametrize("case", BAD_SIDECARS, ids=lambda case: case["name"])
 def test_a_broken_sidecar_keeps_the_container_from_running(site: Site, case: dict) -> None:
     sidecar = site.raw_sidecar("c1", case["text"]) if "text" in case else site.sidecar("c1", **case["members"])
@@ -109,6 +112,7 @@ def test_services_that_cannot_start_are_named_and_leave_nothing(site: Site) -> N
     assert done.returncode == 3 and "routes.json" in done.stderr
 
 
+# improves: 21-7.6-name-length
 def test_names_and_ports_that_cannot_be_bound(site: Site) -> None:
     import socket
 

@@ -88,6 +88,7 @@ def test_a_missing_program_is_named(install, monkeypatch: pytest.MonkeyPatch, tm
         install.supervisor_executable()
 
 
+# improves: 21-7.9-whole-group-killed
 def test_kill_all(install, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEROK_SANDBOX_STATE_DIR", str(site.state))
     assert install.kill_all_supervisors() == []

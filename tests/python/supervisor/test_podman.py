@@ -46,6 +46,7 @@ def engine(request: pytest.FixtureRequest, at_site: Callable[[bool], Site]) -> I
     assert until(lambda: not engine.site.supervisors()), "a supervisor outlived its container"
 
 
+# improves: 21-7.4-start-again
 def test_life_of_a_supervised_container(engine: Engine) -> None:
     """Started with the container, answering from its first moment, gone with it, back with the next start."""
     site = engine.site

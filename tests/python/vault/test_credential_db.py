@@ -34,12 +34,14 @@ def test_records_keep_unknown_members(db):
         db.store_credential("default", "x", {"bad": object()})
 
 
+# improves: 21-1.2-database-private
 def test_the_file_is_private(tmp_path, db):
     path = tmp_path / "vault" / "credentials.db"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
+# improves: 21-2.1-errors-told-apart
 def test_failures_to_open_have_their_own_classes(tmp_path, db):
     path = tmp_path / "vault" / "credentials.db"
     with pytest.raises(WrongPassphraseError, match=r"credentials\.db"):
