@@ -75,6 +75,19 @@ impl StoreRef {
         self.run(py, |s| s.create_token(scope, subject, set, provider))
     }
 
+    /// Takes `(credential set, provider)` pairs; the new tokens in that order.
+    fn replace_tokens(
+        &self,
+        py: Python<'_>,
+        scope: &str,
+        subject: &str,
+        wanted: Vec<(String, String)>,
+    ) -> PyResult<Vec<String>> {
+        let wanted: Vec<(&str, &str)> =
+            wanted.iter().map(|(set, provider)| (set.as_str(), provider.as_str())).collect();
+        self.run(py, |s| s.replace_tokens(scope, subject, &wanted))
+    }
+
     fn lookup_token<'py>(&self, py: Python<'py>, token: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         let row = self.run(py, |s| s.lookup_token(token))?;
         row.map(|r| to_py(py, &r)).transpose()

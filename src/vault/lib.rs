@@ -4,6 +4,7 @@
 //! at every use, so revoking it acts at once; no secret appears in an error or a log line.
 
 pub mod cell;
+pub mod credential;
 pub mod error;
 pub mod owner;
 pub mod passphrase;

@@ -1,15 +1,16 @@
-//! The opened vault: one keyed connection behind a mutex, and the credential records.
+//! The opened vault: one keyed connection that any thread may use, and its transactions.
 //!
 //! Refuses an empty passphrase before it touches the disk. The file is created 0600 in a directory created 0700.
-//! Three failures are told apart at opening: wrong passphrase, file in use, file damaged.
+//! Three failures are told apart at opening: wrong passphrase, file in use, file damaged. A transaction belongs to the
+//! thread that began it; other threads wait for its end as long as they would for another process.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use base::secret::Secret;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
-use serde_json::{Map, Value};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::VaultError;
 use crate::schema;
@@ -22,8 +23,17 @@ const PLAIN_HEADER: &[u8; 16] = b"SQLite format 3\0";
 
 /// An open vault; any thread may use it.
 pub struct Store {
-    connection: Mutex<Option<Connection>>,
+    shared: Mutex<Shared>,
+    /// Rung when a transaction ends.
+    free: Condvar,
     path: PathBuf,
+}
+
+struct Shared {
+    /// `None` once closed.
+    connection: Option<Connection>,
+    /// The thread whose transaction is open.
+    owner: Option<ThreadId>,
 }
 
 impl std::fmt::Debug for Store {
@@ -45,7 +55,8 @@ impl Store {
         refuse_plain_or_torn(path)?;
         let connection = connect(path, passphrase)?;
         schema::prepare(&connection, path)?;
-        Ok(Self { connection: Mutex::new(Some(connection)), path: path.to_path_buf() })
+        let shared = Mutex::new(Shared { connection: Some(connection), owner: None });
+        Ok(Self { shared, free: Condvar::new(), path: path.to_path_buf() })
     }
 
     /// The file behind this store.
@@ -55,27 +66,43 @@ impl Store {
 
     /// Closes the connection and wipes its key; every later call fails with [`VaultError::Closed`].
     pub fn close(&self) {
-        self.lock().take();
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.connection.take();
+        shared.owner = None;
+        self.free.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Connection>> {
-        self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// The connection, after another thread's transaction has ended.
+    fn lock(&self) -> Result<MutexGuard<'_, Shared>, VaultError> {
+        let me = std::thread::current().id();
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = |shared: &mut Shared| shared.owner.is_some_and(|owner| owner != me);
+        let (shared, waited) =
+            self.free.wait_timeout_while(shared, BUSY_TIMEOUT, taken).unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() { Err(VaultError::Busy(self.path.clone())) } else { Ok(shared) }
     }
 
     /// Runs `work` on the connection and sorts its database errors.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, VaultError> {
-        let guard = self.lock();
-        let connection = guard.as_ref().ok_or(VaultError::Closed)?;
+        let guard = self.lock()?;
+        let connection = guard.connection.as_ref().ok_or(VaultError::Closed)?;
         work(connection).map_err(|source| VaultError::from_sqlite(&self.path, source))
     }
 
     /// Runs `work` so that all of it happens or nothing; also inside [`Store::begin`].
     pub(crate) fn atomically<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, VaultError> {
         self.with(|connection| {
-            connection.execute_batch("SAVEPOINT step")?;
-            let outcome = work(connection);
-            let end = if outcome.is_ok() { "RELEASE step" } else { "ROLLBACK TO step; RELEASE step" };
-            connection.execute_batch(end)?;
+            // The write lock comes first: a reader that wants to write later may find that it is too late.
+            let [start, keep, drop] = if connection.is_autocommit() {
+                ["BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"]
+            } else {
+                ["SAVEPOINT step", "RELEASE step", "ROLLBACK TO step; RELEASE step"]
+            };
+            connection.execute_batch(start)?;
+            let outcome = work(connection).and_then(|value| connection.execute_batch(keep).map(|()| value));
+            if outcome.is_err() && !(start == "BEGIN IMMEDIATE" && connection.is_autocommit()) {
+                let _ = connection.execute_batch(drop);
+            }
             outcome
         })
     }
@@ -85,74 +112,29 @@ impl Store {
     /// # Errors
     /// [`VaultError::Busy`] when another writer holds the file, [`VaultError::Database`] inside a transaction.
     pub fn begin(&self) -> Result<(), VaultError> {
-        self.with(|c| c.execute_batch("BEGIN IMMEDIATE"))
+        let mut shared = self.lock()?;
+        let connection = shared.connection.as_ref().ok_or(VaultError::Closed)?;
+        connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| VaultError::from_sqlite(&self.path, e))?;
+        shared.owner = Some(std::thread::current().id());
+        Ok(())
     }
 
-    /// Ends the transaction of [`Store::begin`], keeping (`true`) or dropping its changes.
+    /// Ends the transaction of [`Store::begin`], keeping (`true`) or dropping its changes. Any thread may end it; the
+    /// changes of a transaction that could not be kept are dropped.
     ///
     /// # Errors
-    /// [`VaultError::Full`] and the like when the changes cannot be kept.
+    /// [`VaultError::Full`] and the like when the changes cannot be kept, [`VaultError::Database`] outside a
+    /// transaction.
     pub fn end(&self, keep: bool) -> Result<(), VaultError> {
-        self.with(|c| c.execute_batch(if keep { "COMMIT" } else { "ROLLBACK" }))
-    }
-
-    /// Stores one credential record, replacing the one it had.
-    ///
-    /// # Errors
-    /// The store's write failures.
-    pub fn store_credential(&self, set: &str, provider: &str, data: &Map<String, Value>) -> Result<(), VaultError> {
-        let text = Value::Object(data.clone()).to_string();
-        self.with(|c| {
-            c.prepare_cached(
-                "INSERT INTO credentials (credential_set, provider, data) VALUES (?1, ?2, ?3) \
-                 ON CONFLICT (credential_set, provider) DO UPDATE SET data = excluded.data",
-            )?
-            .execute([set, provider, &text])
-            .map(drop)
-        })
-    }
-
-    /// One credential record, or `None`.
-    ///
-    /// # Errors
-    /// [`VaultError::Record`] when the stored text is not a JSON object, else the store's read failures.
-    pub fn load_credential(&self, set: &str, provider: &str) -> Result<Option<Map<String, Value>>, VaultError> {
-        let text: Option<String> = self.with(|c| {
-            c.prepare_cached("SELECT data FROM credentials WHERE credential_set = ?1 AND provider = ?2")?
-                .query_row([set, provider], |row| row.get(0))
-                .optional()
-        })?;
-        let Some(text) = text else { return Ok(None) };
-        match serde_json::from_str(&text) {
-            Ok(Value::Object(record)) => Ok(Some(record)),
-            _ => Err(VaultError::Record { what: format!("credential of `{provider}` in set `{set}`") }),
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = shared.connection.as_ref().ok_or(VaultError::Closed)?;
+        let outcome = connection.execute_batch(if keep { "COMMIT" } else { "ROLLBACK" });
+        if outcome.is_err() && !connection.is_autocommit() {
+            let _ = connection.execute_batch("ROLLBACK");
         }
-    }
-
-    /// Provider names with a credential in `set`, sorted.
-    ///
-    /// # Errors
-    /// The store's read failures.
-    pub fn list_credentials(&self, set: &str) -> Result<Vec<String>, VaultError> {
-        self.column("SELECT provider FROM credentials WHERE credential_set = ?1 ORDER BY provider", &[&set])
-    }
-
-    /// All credential sets, sorted.
-    ///
-    /// # Errors
-    /// The store's read failures.
-    pub fn list_credential_sets(&self) -> Result<Vec<String>, VaultError> {
-        self.column("SELECT DISTINCT credential_set FROM credentials ORDER BY credential_set", &[])
-    }
-
-    /// Forgets one credential; nothing happens when there is none.
-    ///
-    /// # Errors
-    /// The store's write failures.
-    pub fn delete_credential(&self, set: &str, provider: &str) -> Result<(), VaultError> {
-        self.with(|c| {
-            c.execute("DELETE FROM credentials WHERE credential_set = ?1 AND provider = ?2", [set, provider]).map(drop)
-        })
+        shared.owner = None;
+        self.free.notify_all();
+        outcome.map_err(|source| VaultError::from_sqlite(&self.path, source))
     }
 
     pub(crate) fn column(&self, sql: &str, args: &[&dyn rusqlite::ToSql]) -> Result<Vec<String>, VaultError> {
@@ -229,6 +211,7 @@ fn journal_in_wal(connection: &Connection) -> rusqlite::Result<()> {
 mod tests {
     use super::*;
     use base::fault::{Fault, Kind};
+    use serde_json::{Map, Value};
     use std::os::unix::fs::PermissionsExt;
 
     fn secret(text: &str) -> Secret {
@@ -259,6 +242,7 @@ mod tests {
         assert_eq!(again.load_credential("default", "claude").unwrap(), Some(record("sk-real-key")));
     }
 
+    // improves: 21-2.1-errors-told-apart
     #[test]
     fn opening_failures_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
@@ -278,6 +262,7 @@ mod tests {
         assert!(Store::open(&at("empty"), &secret("x")).is_ok());
     }
 
+    // improves: 21-2.1-errors-told-apart
     #[test]
     fn a_lock_held_by_another_writer_is_named() {
         let dir = tempfile::tempdir().unwrap();
@@ -294,6 +279,23 @@ mod tests {
     }
 
     #[test]
+    fn another_threads_write_waits_for_the_transaction_and_is_no_part_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("db"), &secret("x")).unwrap();
+        store.begin().unwrap();
+        store.store_credential("s", "mine", &record("k")).unwrap();
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| store.store_credential("s", "theirs", &record("k")));
+            std::thread::sleep(Duration::from_millis(30));
+            assert!(!other.is_finished());
+            store.end(false).unwrap();
+            other.join().unwrap().unwrap();
+        });
+        assert_eq!(store.list_credentials("s").unwrap(), ["theirs"]);
+        assert!(store.end(true).is_err(), "there is no transaction to end");
+    }
+
+    #[test]
     fn a_dropped_transaction_leaves_no_trace() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("db"), &secret("x")).unwrap();
@@ -302,22 +304,6 @@ mod tests {
         store.store_credential("s", "p", &record("k")).unwrap();
         store.end(false).unwrap();
         assert_eq!(store.load_credential("s", "p").unwrap(), None);
-    }
-
-    #[test]
-    fn credentials_are_listed_by_set() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("db"), &secret("x")).unwrap();
-        for (set, provider) in [("b", "z"), ("a", "y"), ("a", "x")] {
-            store.store_credential(set, provider, &record("k")).unwrap();
-        }
-        store.store_credential("a", "x", &record("new")).unwrap();
-        assert_eq!(store.list_credentials("a").unwrap(), ["x", "y"]);
-        assert_eq!(store.list_credential_sets().unwrap(), ["a", "b"]);
-        assert_eq!(store.load_credential("a", "x").unwrap().unwrap()["key"], "new");
-        store.delete_credential("a", "x").unwrap();
-        store.delete_credential("a", "x").unwrap();
-        assert_eq!(store.list_credentials("a").unwrap(), ["y"]);
     }
 
     #[test]

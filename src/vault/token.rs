@@ -3,7 +3,7 @@
 //! A token is 128 random bits, bound to one scope, subject, credential set and provider. It opens nothing at the real
 //! service; the broker looks it up in the file at every request, so revoking it acts at the next one.
 
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
 use crate::error::VaultError;
@@ -41,14 +41,24 @@ impl Store {
     /// # Errors
     /// The store's write failures.
     pub fn create_token(&self, scope: &str, subject: &str, set: &str, provider: &str) -> Result<String, VaultError> {
-        let token = format!("{PREFIX}{}", base::ident::random_hex(16));
-        self.with(|c| {
-            c.prepare_cached(
-                "INSERT INTO proxy_tokens (token, scope, subject, credential_set, provider) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute([&token, scope, subject, set, provider])
-        })?;
-        Ok(token)
+        self.with(|c| mint(c, scope, subject, set, provider))
+    }
+
+    /// Mints the tokens of a fresh container, one per `(credential set, provider)` and in that order, and revokes every
+    /// token its subject had; both or neither.
+    ///
+    /// # Errors
+    /// The store's write failures; the old tokens then stay.
+    pub fn replace_tokens(
+        &self,
+        scope: &str,
+        subject: &str,
+        wanted: &[(&str, &str)],
+    ) -> Result<Vec<String>, VaultError> {
+        self.atomically(|c| {
+            c.prepare_cached(REVOKE)?.execute([scope, subject])?;
+            wanted.iter().map(|(set, provider)| mint(c, scope, subject, set, provider)).collect()
+        })
     }
 
     /// What `token` is bound to, or `None` when it is unknown or revoked.
@@ -83,8 +93,19 @@ impl Store {
     /// # Errors
     /// The store's write failures.
     pub fn revoke_tokens(&self, scope: &str, subject: &str) -> Result<usize, VaultError> {
-        self.with(|c| c.execute("DELETE FROM proxy_tokens WHERE scope = ?1 AND subject = ?2", [scope, subject]))
+        self.with(|c| c.prepare_cached(REVOKE)?.execute([scope, subject]))
     }
+}
+
+const REVOKE: &str = "DELETE FROM proxy_tokens WHERE scope = ?1 AND subject = ?2";
+
+fn mint(c: &Connection, scope: &str, subject: &str, set: &str, provider: &str) -> rusqlite::Result<String> {
+    let token = format!("{PREFIX}{}", base::ident::random_hex(16));
+    c.prepare_cached(
+        "INSERT INTO proxy_tokens (token, scope, subject, credential_set, provider) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute([&token, scope, subject, set, provider])?;
+    Ok(token)
 }
 
 fn binding(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<TokenRow> {
@@ -128,5 +149,22 @@ mod tests {
         assert!(two.lookup_token(&token).unwrap().is_some());
         one.revoke_tokens("p", "t").unwrap();
         assert!(two.lookup_token(&token).unwrap().is_none());
+    }
+
+    // improves: 21-2.5-relaunch-revokes
+    #[test]
+    fn a_fresh_container_revokes_the_tokens_its_subject_had() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("db"), &Secret::new("x")).unwrap();
+        let neighbour = store.create_token("p", "other", "default", "gh").unwrap();
+        let old = store.replace_tokens("p", "t", &[("default", "gh"), ("p", "ssh")]).unwrap();
+        let new = store.replace_tokens("p", "t", &[("default", "gh")]).unwrap();
+        assert_eq!((old.len(), new.len(), store.list_tokens().unwrap().len()), (2, 1, 2));
+        for token in &old {
+            assert_eq!(store.lookup_token(token).unwrap(), None);
+        }
+        for token in [&neighbour, &new[0]] {
+            assert!(store.lookup_token(token).unwrap().is_some());
+        }
     }
 }

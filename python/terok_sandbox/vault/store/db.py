@@ -154,6 +154,10 @@ class CredentialDB:
         """Mint a phantom token (``terok-p-`` and 32 hex digits) bound to the four labels."""
         return self._store.create_token(scope, subject, credential_set, provider)
 
+    def replace_tokens(self, scope: str, subject: str, wanted: list[tuple[str, str]]) -> list[str]:
+        """Mint one token per ``(credential set, provider)`` and revoke every older token of the subject, as one step."""
+        return self._store.replace_tokens(scope, subject, wanted)
+
     def lookup_token(self, token: str) -> dict | None:
         """Return what a token is bound to, or ``None`` when it is unknown or revoked."""
         row = self._store.lookup_token(token)
