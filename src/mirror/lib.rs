@@ -4,4 +4,6 @@
 //! stays reachable; no hook, filter or configuration that came with a repository's content ever runs; git never asks a
 //! person.
 
+pub mod fault;
+pub mod git;
 pub mod refs;

@@ -1,0 +1,277 @@
+//! The one way git is started here and in the HTTP service: in an environment made from nothing or cleaned, with
+//! everything switched off that could run a program which came with a repository, and without anybody to ask.
+//!
+//! Refuses: hooks, filters, file-system monitors, submodules, large-file smudging, remote helpers (`ext::` and the like),
+//! prompts, the system's git configuration, and every `GIT_*` variable of our own environment but a few harmless ones.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::time::Duration;
+
+use base::process::{Output, Run, Watch};
+
+use crate::fault::MirrorError;
+
+/// Settings that hold for every git process, stronger than those of the repository.
+pub const SETTINGS: &[(&str, &str)] = &[
+    ("core.hooksPath", "/dev/null"),
+    ("core.fsmonitor", "false"),
+    ("core.untrackedCache", "false"),
+    ("core.attributesFile", "/dev/null"),
+    ("core.excludesFile", "/dev/null"),
+    ("core.askPass", ""),
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+    ("fetch.recurseSubmodules", "false"),
+    ("submodule.recurse", "false"),
+    ("protocol.ext.allow", "never"),
+    ("init.templateDir", ""),
+    ("log.showSignature", "false"),
+];
+
+/// Variables that hold for every git process.
+const FIXED: &[(&str, &str)] = &[
+    ("LC_ALL", "C"),
+    ("GIT_CONFIG_NOSYSTEM", "1"),
+    ("GIT_ATTR_NOSYSTEM", "1"),
+    ("GIT_TERMINAL_PROMPT", "0"),
+    ("GIT_ASKPASS", ""),
+    ("SSH_ASKPASS", ""),
+    ("SSH_ASKPASS_REQUIRE", "never"),
+    ("GIT_LFS_SKIP_SMUDGE", "1"),
+    ("GIT_OPTIONAL_LOCKS", "0"),
+    ("GIT_PAGER", "cat"),
+    ("GIT_EDITOR", "false"),
+    ("GIT_NO_REPLACE_OBJECTS", "1"),
+];
+
+/// What a local git process gets of our environment.
+const LOCAL: &[&str] = &["PATH", "HOME", "TMPDIR", "GIT_EXEC_PATH"];
+/// The only `GIT_*` variables that reach a git process which talks to the upstream: where trust anchors are.
+const ANCHORS: &[&str] = &["GIT_EXEC_PATH", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"];
+/// Those that choose the user's own way of running SSH; passed on only when the user opted in.
+const PERSONAL: &[&str] = &["GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT"];
+
+/// Who a git process may talk to, and whose configuration it sees.
+#[derive(Debug, Clone, Default)]
+pub enum Reach {
+    /// Repositories on this machine; neither the user's configuration nor the user's environment.
+    #[default]
+    Local,
+    /// The upstream, as the user would: own configuration (credential helpers, proxies), own SSH when `personal`.
+    User {
+        /// The user's own SSH program and agent may be used.
+        personal: bool,
+    },
+    /// The upstream through these variables (an SSH agent of ours); the user's configuration takes no part.
+    Identity(Vec<(String, String)>),
+}
+
+/// The whole environment of a git process: start it with nothing else.
+///
+/// `settings` come on top of [`SETTINGS`] and are git configuration of the highest rank.
+pub fn environment(reach: &Reach, settings: &[(String, String)]) -> Vec<(OsString, OsString)> {
+    compose(reach, settings, std::env::vars_os())
+}
+
+fn compose(
+    reach: &Reach,
+    settings: &[(String, String)],
+    ambient: impl Iterator<Item = (OsString, OsString)>,
+) -> Vec<(OsString, OsString)> {
+    let mut env: Vec<(OsString, OsString)> = ambient.filter(|(name, _)| passes(reach, name)).collect();
+    let mut set = |name: &str, value: &str| {
+        env.retain(|(known, _)| known != name);
+        env.push((name.into(), value.into()));
+    };
+    FIXED.iter().for_each(|(name, value)| set(name, value));
+    match reach {
+        Reach::Local => {
+            set("GIT_CONFIG_GLOBAL", "/dev/null");
+            set("GIT_ALLOW_PROTOCOL", "file");
+        }
+        Reach::User { .. } => set("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh"),
+        Reach::Identity(variables) => {
+            set("GIT_CONFIG_GLOBAL", "/dev/null");
+            set("GIT_ALLOW_PROTOCOL", "ssh");
+            variables.iter().for_each(|(name, value)| set(name, value));
+        }
+    }
+    let own = SETTINGS.iter().copied().chain(settings.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+    let mut count = 0;
+    for (key, value) in own {
+        set(&format!("GIT_CONFIG_KEY_{count}"), key);
+        set(&format!("GIT_CONFIG_VALUE_{count}"), value);
+        count += 1;
+    }
+    set("GIT_CONFIG_COUNT", &count.to_string());
+    env
+}
+
+fn passes(reach: &Reach, name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    match reach {
+        Reach::Local => LOCAL.contains(&name),
+        Reach::User { personal: true } if PERSONAL.contains(&name) => true,
+        Reach::User { .. } | Reach::Identity(_) => !name.starts_with("GIT_") || ANCHORS.contains(&name),
+    }
+}
+
+/// One git command to run.
+#[derive(Debug, Clone, Default)]
+pub struct Git {
+    reach: Reach,
+    settings: Vec<(String, String)>,
+    words: Vec<OsString>,
+    input: Option<Vec<u8>>,
+    limit: Option<Duration>,
+    silence: Option<Duration>,
+}
+
+impl Git {
+    /// A command outside any repository.
+    pub fn new<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Self {
+        Self { words: words.into_iter().map(|word| word.as_ref().to_owned()).collect(), ..Self::default() }
+    }
+
+    /// A command in the bare repository `path`; nothing is searched in the directories above it.
+    pub fn at<S: AsRef<OsStr>>(path: &Path, words: impl IntoIterator<Item = S>) -> Self {
+        let mut all: Vec<OsString> = vec!["-C".into(), path.into(), "--git-dir=.".into()];
+        all.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
+        Self { words: all, ..Self::default() }
+    }
+
+    /// Who it may talk to.
+    pub fn reach(mut self, reach: &Reach) -> Self {
+        self.reach = reach.clone();
+        self
+    }
+
+    /// One more setting, stronger than the repository's.
+    pub fn setting(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.push((key.into(), value.into()));
+        self
+    }
+
+    /// Bytes for standard input.
+    pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(bytes.into());
+        self
+    }
+
+    /// The longest it may run.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// The longest it may say nothing.
+    pub fn silence(mut self, limit: Duration) -> Self {
+        self.silence = Some(limit);
+        self
+    }
+
+    /// Runs to the end; output is captured.
+    ///
+    /// # Errors
+    /// When git is missing, too slow or cannot be started; a non-zero exit status is not an error.
+    pub fn run(self) -> Result<Output, MirrorError> {
+        self.watched(&mut |_| true)
+    }
+
+    /// Runs to the end while `watch` hears standard error.
+    ///
+    /// # Errors
+    /// As [`Git::run`], and when `watch` ends it.
+    pub fn watched(self, watch: Watch<'_>) -> Result<Output, MirrorError> {
+        let mut run = Run::new(std::iter::once(OsStr::new("git")).chain(self.words.iter().map(OsString::as_os_str)));
+        run = run.bare_env().alone();
+        for (name, value) in environment(&self.reach, &self.settings) {
+            run = run.env(name, value);
+        }
+        if let Some(input) = self.input {
+            run = run.input(input);
+        }
+        if let Some(limit) = self.limit {
+            run = run.limit(limit);
+        }
+        if let Some(limit) = self.silence {
+            run = run.silence(limit);
+        }
+        Ok(run.watched(watch)?)
+    }
+
+    /// Runs to the end and insists on exit status 0; `what` names the operation in the error.
+    ///
+    /// # Errors
+    /// As [`Git::run`], and [`MirrorError::Git`] with git's own words.
+    pub fn succeed(self, what: &'static str) -> Result<Output, MirrorError> {
+        let output = self.run()?;
+        match output.ok() {
+            true => Ok(output),
+            false => Err(MirrorError::Git { what, complaint: base::text::redact_userinfo(&output.complaint()) }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ambient() -> impl Iterator<Item = (OsString, OsString)> {
+        let names = "PATH HOME https_proxy SSH_AUTH_SOCK GIT_DIR GIT_CONFIG_PARAMETERS GIT_CONFIG_COUNT GIT_SSH_COMMAND \
+                     GIT_SSL_CAINFO GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_TRACE2 GIT_ASKPASS";
+        names.split_whitespace().map(|name| (name.into(), "ambient".into())).collect::<Vec<_>>().into_iter()
+    }
+
+    fn from_ambient(reach: &Reach) -> Vec<String> {
+        let env = compose(reach, &[], ambient());
+        env.into_iter().filter(|(_, v)| v == "ambient").map(|(k, _)| k.into_string().unwrap()).collect()
+    }
+
+    // improves: gate-mirror-m6 gate-mirror-m7
+    #[test]
+    fn little_of_our_environment_reaches_git() {
+        assert_eq!(from_ambient(&Reach::Local), ["PATH", "HOME"]);
+        let user = ["PATH", "HOME", "https_proxy", "SSH_AUTH_SOCK", "GIT_SSL_CAINFO"];
+        assert_eq!(from_ambient(&Reach::User { personal: false }), user);
+        let personal = from_ambient(&Reach::User { personal: true });
+        assert!(personal.iter().any(|name| name == "GIT_SSH_COMMAND") && personal.len() == user.len() + 1);
+        let ours = Reach::Identity(vec![("SSH_AUTH_SOCK".into(), "/ours".into())]);
+        assert_eq!(from_ambient(&ours), ["PATH", "HOME", "https_proxy", "GIT_SSL_CAINFO"]);
+        for reach in [Reach::Local, Reach::User { personal: true }, ours] {
+            let env = compose(&reach, &[], ambient());
+            let value = |name: &str| env.iter().find(|(k, _)| k == name).map(|(_, v)| v.to_str().unwrap().to_owned());
+            assert_eq!(value("GIT_TERMINAL_PROMPT").as_deref(), Some("0"));
+            assert_eq!(value("GIT_ASKPASS").as_deref(), Some(""));
+            assert_eq!(value("GIT_CONFIG_COUNT"), Some(SETTINGS.len().to_string()));
+            let mut names: Vec<_> = env.iter().map(|(name, _)| name).collect();
+            names.sort();
+            let before = names.len();
+            names.dedup();
+            assert_eq!(names.len(), before, "no variable twice");
+        }
+    }
+
+    #[test]
+    fn settings_are_stronger_than_the_repository() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = dir.path().join("r");
+        Git::new([OsStr::new("init"), OsStr::new("-q"), OsStr::new("--bare"), repo.as_os_str()])
+            .succeed("create a repository")
+            .unwrap();
+        Git::at(&repo, ["config", "core.hooksPath", "/tmp/hooks"]).succeed("configure").unwrap();
+        let seen = Git::at(&repo, ["config", "core.hooksPath"]).run().unwrap();
+        assert_eq!(seen.text(), "/dev/null\n");
+        let seen = Git::at(&repo, ["config", "a.b"]).setting("a.b", "c").run().unwrap();
+        assert_eq!(seen.text(), "c\n");
+    }
+
+    #[test]
+    fn helpers_named_by_an_address_do_not_run() {
+        for reach in [Reach::Local, Reach::User { personal: true }, Reach::Identity(Vec::new())] {
+            let out = Git::new(["ls-remote", "--", "ext::sh -c 'touch /tmp/never'"]).reach(&reach).run().unwrap();
+            assert!(!out.ok() && out.complaint().contains("not allowed"), "{}", out.complaint());
+        }
+    }
+}
