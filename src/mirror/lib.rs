@@ -4,6 +4,9 @@
 //! stays reachable; no hook, filter or configuration that came with a repository's content ever runs; git never asks a
 //! person.
 
+pub mod backup;
+pub mod config;
 pub mod fault;
 pub mod git;
+pub mod ledger;
 pub mod refs;
