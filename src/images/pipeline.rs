@@ -1,8 +1,8 @@
 //! Builds of the shared layer and the agent layer.
 //!
 //! Invariants: nothing is written before the arguments are checked; images that are there already are not touched
-//! unless a refresh is asked for; a temporary context is removed in every case; the default alias moves only when the
-//! caller says so, and then it exists afterwards.
+//! unless a refresh is asked for or we made them from another recipe; a temporary context is removed in every case; the
+//! default alias moves only when the caller says so, and then it exists afterwards.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -89,7 +89,8 @@ pub fn build_base(
     let alias = request.tag_as_default.then(|| tag::l1(base, None));
     let done = ImageSet { l0: l0.clone(), l1: l1.clone(), l1_sidecar: None };
     let refresh = request.rebuild || request.full_rebuild;
-    if !refresh && podman.image_exists(&l0) && podman.image_exists(&l1) {
+    let there = podman.image_exists(&l0) && podman.image_exists(&l1);
+    if !refresh && there && !outdated(podman, request, catalog, &agents)? {
         if let Some(alias) = &alias {
             point_alias(podman, &l1, alias)?;
         }
@@ -121,6 +122,19 @@ pub fn build_base(
     };
     runner::build(podman, &build, output)?;
     Ok(done)
+}
+
+/// True when one of the two layers that are there was made by us from another recipe. An image without our label, or on
+/// a base whose family nobody knows, is taken as it is.
+fn outdated(podman: &Podman, request: &BaseRequest, catalog: &Catalog, agents: &[String]) -> Result<bool, ImageError> {
+    let base = base_image::normalise(&request.base_image);
+    let Ok(family) = base_image::family(base, request.family.as_deref()) else { return Ok(false) };
+    let (l0, l1) = (tag::l0(base), tag::l1(base, Some(agents)));
+    let wanted = [
+        (&l0, hash::l0(base, &render::l0(base, family, false)?)),
+        (&l1, hash::l1(&render::l1(&l0, family, catalog, agents, "0")?, catalog, agents)),
+    ];
+    Ok(wanted.iter().any(|(image, hash)| podman.image_labels(image).get(HASH_LABEL).is_some_and(|had| had != hash)))
 }
 
 /// Builds the shared layer alone.

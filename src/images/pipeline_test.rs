@@ -24,8 +24,10 @@ impl Fake {
         let known = images.join("|");
         let script = format!(
             "#!/bin/sh\necho \"$*\" >> {log}\ncase \"$1 $2\" in\n'image exists') case \" $* \" in {pattern}) exit 0;; esac; exit 1;;\n\
+             'image inspect') cat {folder}/labels 2>/dev/null;;\n\
              'run --rm') echo 3 13;;\nbuild*) {build};;\nesac\n",
             log = log.display(),
+            folder = folder.path().display(),
             pattern = if known.is_empty() { "none".into() } else { format!("*' {} '*", known.replace('|', " '*|*' ")) },
         );
         fs::write(folder.path().join("podman"), script).unwrap();
@@ -66,6 +68,20 @@ fn images_that_are_there_are_left_alone_even_on_an_unknown_base() {
     assert!(fake.calls("build").is_empty() && fake.calls("tag").is_empty());
     let (_, _) = fake.build(&BaseRequest { tag_as_default: true, ..request("rockylinux:9", "claude") });
     assert_eq!(fake.calls("tag"), ["tag terok-l1-cli:rockylinux-9-claude terok-l1-cli:rockylinux-9"]);
+}
+
+#[test]
+fn images_of_another_recipe_are_built_anew_and_foreign_ones_are_not() {
+    let fake = Fake::new(&["terok-l0:debian-13", "terok-l1-cli:debian-13-claude"], "exit 0");
+    for (labels, builds) in [("{}", 0), ("null", 0), (r#"{"ai.terok.recipe": "of old"}"#, 2)] {
+        fs::write(fake.folder.path().join("labels"), labels).unwrap();
+        fake.build(&request("debian:13", "claude")).0.unwrap();
+        assert_eq!(fake.calls("build").len(), builds, "{labels}");
+    }
+    let now = fake.calls("build")[0].split("ai.terok.recipe=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    fs::write(fake.folder.path().join("labels"), format!(r#"{{"ai.terok.recipe": "{now}"}}"#)).unwrap();
+    fake.build(&request("debian:13", "claude")).0.unwrap();
+    assert_eq!(fake.calls("build").len(), 4, "the agent layer's recipe is another one than the shared layer's");
 }
 
 #[test]
