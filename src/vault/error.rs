@@ -22,6 +22,15 @@ pub enum VaultError {
         /// What happened, without the secret and without the command.
         why: String,
     },
+    /// An empty text where a passphrase is needed.
+    #[error("cannot use an empty passphrase")]
+    EmptyPassphrase,
+    /// The passphrase could not be sealed.
+    #[error("cannot seal the vault passphrase: {why}")]
+    Seal {
+        /// What happened.
+        why: String,
+    },
     /// The file is an unencrypted database.
     #[error("cannot open the vault `{}`: it is not encrypted", .0.display())]
     Plaintext(PathBuf),
@@ -105,6 +114,8 @@ impl Fault for VaultError {
             Self::NoPassphrase(_) => "vault-no-passphrase",
             Self::WrongPassphrase(_) => "vault-wrong-passphrase",
             Self::Tier { .. } => "vault-tier",
+            Self::EmptyPassphrase => "vault-empty-passphrase",
+            Self::Seal { .. } => "vault-seal",
             Self::Plaintext(_) => "vault-plaintext",
             Self::Corrupt(_) => "vault-corrupt",
             Self::Busy(_) => "vault-busy",
@@ -149,8 +160,10 @@ impl Fault for VaultError {
             Self::ReadOnly(_) | Self::Full(_) | Self::Io { .. } => Kind::Os,
             Self::Scope { .. } => Kind::InvalidScope,
             Self::Comment(_) => Kind::UnsafeComment,
-            Self::KeyType(_) => Kind::Value,
-            Self::TooOld(_) | Self::Closed | Self::Database { .. } | Self::Record { .. } => Kind::Runtime,
+            Self::KeyType(_) | Self::EmptyPassphrase => Kind::Value,
+            Self::Seal { .. } | Self::TooOld(_) | Self::Closed | Self::Database { .. } | Self::Record { .. } => {
+                Kind::Runtime
+            }
         }
     }
 }

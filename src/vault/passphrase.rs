@@ -1,22 +1,26 @@
-//! The ways to the vault's passphrase, asked in a fixed order.
+//! The ways to the vault's passphrase, asked in a fixed order; one file below this one per way.
 //!
-//! Invariants: the first tier that has a value wins, unverified; a tier that is configured but fails ends the search, so
-//! that security is never lowered in silence; an empty value never wins; nothing here prompts.
+//! Invariants: the first tier that has a value wins, unverified; a sealed file or a command that is configured but fails
+//! ends the search, so that security is never lowered in silence; an empty value never wins; nothing here prompts on a
+//! terminal. Only the keyring is skipped when it fails: a session without a desktop is no fault.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use base::process::Run;
 use base::secret::Secret;
 
 use crate::error::VaultError;
 
+mod command;
+pub mod handover;
+pub mod keyring;
+pub mod sealed;
+pub mod session;
+mod varlink;
+
+pub use session::{forget_session_file, write_session_file};
+
 /// Longest passphrase file or answer, in bytes.
 const LIMIT: u64 = 4096;
-const COMMAND_LIMIT: Duration = Duration::from_secs(30);
-const UNSEAL_LIMIT: Duration = Duration::from_secs(10);
-/// Name embedded in a sealed passphrase.
-pub const SEALED_NAME: &str = "terok-sandbox.vault-passphrase";
 
 /// Where a passphrase came from; the texts are shown by front ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +61,10 @@ pub struct Tiers {
     pub session_file: Option<PathBuf>,
     /// Sealed credential.
     pub systemd_creds_file: Option<PathBuf>,
+    /// Whether the desktop's keyring is asked.
+    pub use_keyring: bool,
+    /// Whether a locked keyring may ask its owner to unlock it; a service in the background never does.
+    pub keyring_may_ask: bool,
     /// Command that prints the passphrase.
     pub passphrase_command: Option<String>,
     /// The passphrase itself, from the configuration.
@@ -74,77 +82,29 @@ fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Se
 /// # Errors
 /// [`VaultError::Tier`] when a configured tier fails.
 pub fn resolve(tiers: &Tiers) -> Result<Option<(Secret, Source)>, VaultError> {
-    if let Some(secret) = tiers.session_file.as_deref().and_then(read_session_file) {
+    if let Some(secret) = tiers.session_file.as_deref().and_then(session::read) {
         return Ok(Some((secret, Source::SessionFile)));
     }
-    if let Some(file) = tiers.systemd_creds_file.as_deref().filter(|f| f.is_file()) {
-        return unseal(file).map(|secret| Some((secret, Source::SystemdCreds)));
+    if let Some(file) = tiers.systemd_creds_file.as_deref().filter(|f| sealed::is_present(f)) {
+        return sealed::unseal(file).map(|secret| Some((secret, Source::SystemdCreds)));
+    }
+    if let Some(secret) = tiers.use_keyring.then(|| keyring::load(tiers.keyring_may_ask)).flatten() {
+        return Ok(Some((secret, Source::Keyring)));
     }
     if let Some(command) = tiers.passphrase_command.as_deref().filter(|c| !c.is_empty()) {
-        return ask_command(command).map(|secret| Some((secret, Source::PassphraseCommand)));
+        return command::ask(command).map(|secret| Some((secret, Source::PassphraseCommand)));
     }
     Ok(tiers.config_passphrase.clone().filter(|s| !s.is_empty()).map(|secret| (secret, Source::Config)))
 }
 
-/// A missing, unreadable or empty session file is the same as none.
-fn read_session_file(path: &Path) -> Option<Secret> {
-    let bytes = base::file::read_regular(path, LIMIT).ok()?;
-    let Ok(text) = String::from_utf8(bytes) else {
-        tracing::warn!(path = %path.display(), "the session file is not UTF-8 and is ignored");
-        return None;
-    };
-    let secret = Secret::new(text.trim_end_matches(['\n', '\r']));
-    (!secret.is_empty()).then_some(secret)
-}
-
-/// Writes the session file: 0600, replaced atomically, parents 0700.
-///
-/// # Errors
-/// [`VaultError::Io`].
-pub fn write_session_file(path: &Path, passphrase: &Secret) -> Result<(), VaultError> {
-    base::file::write_private(path, format!("{}\n", passphrase.expose()).as_bytes()).map_err(|source| VaultError::Io {
-        doing: "write the session file",
-        path: path.to_path_buf(),
-        source,
-    })
-}
-
-/// A new passphrase: 32 random bytes as URL-safe base64 without padding, 43 characters.
+/// A new passphrase: 43 characters of URL-safe base64, six random bits each.
 pub fn generate() -> Secret {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let noise = base::ident::random_bytes(43);
     Secret::new(noise.iter().map(|b| char::from(DIGITS[usize::from(b & 63)])).collect::<String>())
 }
 
-fn unseal(file: &Path) -> Result<Secret, VaultError> {
-    let fail = |why: String| VaultError::Tier { tier: "systemd-creds", why };
-    let argv = ["systemd-creds", "decrypt", "--user", &format!("--name={SEALED_NAME}")].map(str::to_owned);
-    let argv = argv.iter().map(std::ffi::OsString::from).chain([file.into(), "-".into()]);
-    let output = Run::new(argv).limit(UNSEAL_LIMIT).output().map_err(|e| fail(e.to_string()))?;
-    if !output.ok() {
-        return Err(fail(format!("unsealing ended with status {}", output.code)));
-    }
-    answer(&output.stdout).ok_or_else(|| fail("the sealed passphrase is empty".into()))
-}
-
-/// The command never appears in the error: it may hold a secret itself.
-fn ask_command(command: &str) -> Result<Secret, VaultError> {
-    let fail = |why: &str| VaultError::Tier { tier: "passphrase-command", why: why.to_owned() };
-    let words =
-        shlex::split(command).filter(|w| !w.is_empty()).ok_or_else(|| fail("it is not a valid command line"))?;
-    let output = match Run::new(&words).limit(COMMAND_LIMIT).output() {
-        Ok(output) => output,
-        Err(base::process::RunError::TimedOut { .. }) => return Err(fail("it did not answer in time")),
-        Err(_) => return Err(fail("it could not be started")),
-    };
-    if !output.ok() {
-        tracing::warn!(program = %words[0], status = output.code, "the passphrase command failed");
-        return Err(fail("it ended with a failure status"));
-    }
-    answer(&output.stdout).ok_or_else(|| fail("it printed nothing"))
-}
-
-/// Only the line end goes; blanks inside and around belong to the passphrase.
+/// What a program printed; only the line end goes, blanks inside and around belong to the passphrase.
 fn answer(stdout: &[u8]) -> Option<Secret> {
     let text = std::str::from_utf8(stdout).ok()?;
     let secret = Secret::new(text.trim_end_matches(['\n', '\r']));
@@ -154,6 +114,7 @@ fn answer(stdout: &[u8]) -> Option<Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn tiers(dir: &Path) -> Tiers {
         Tiers {
@@ -168,6 +129,7 @@ mod tests {
         (secret.expose().to_owned(), source.label())
     }
 
+    // improves: 21-3.2-session-not-text
     #[test]
     fn the_session_file_comes_first_and_an_empty_one_is_none() {
         let dir = tempfile::tempdir().unwrap();
@@ -185,27 +147,29 @@ mod tests {
     }
 
     #[test]
-    fn commands_keep_inner_blanks_and_fail_closed() {
-        let ask = |command: &str| {
-            resolve(&Tiers {
-                passphrase_command: Some(command.into()),
-                config_passphrase: Some(Secret::new("weaker")),
-                ..Tiers::default()
-            })
+    fn a_sealed_file_that_cannot_be_opened_ends_the_search() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("cred");
+        std::fs::write(&file, "sealed").unwrap();
+        let tiers = Tiers {
+            systemd_creds_file: Some(file.clone()),
+            passphrase_command: Some("echo weaker".into()),
+            ..tiers(dir.path())
         };
-        assert_eq!(ask("printf '  a b \\r\\n'").unwrap().unwrap().0.expose(), "  a b ");
-        for bad in ["false", "\"unbalanced", "   ", "true", "no-such-program-xyz"] {
-            let text = ask(bad).unwrap_err().to_string();
-            assert!(!text.contains(bad.trim()) || bad.trim().is_empty(), "{text}");
-        }
+        assert!(matches!(resolve(&tiers), Err(VaultError::Tier { tier: "systemd-creds", .. })));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(resolved(&tiers), ("weaker".into(), "passphrase-command"));
+        std::os::unix::fs::symlink("elsewhere", &file).unwrap();
+        assert!(resolve(&tiers).is_err(), "a link in its place is no reason to ask a weaker tier");
     }
 
     #[test]
-    fn a_sealed_file_that_cannot_be_opened_ends_the_search() {
+    fn a_session_without_a_keyring_asks_the_next_tier() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("cred"), "sealed").unwrap();
-        let tiers = Tiers { systemd_creds_file: Some(dir.path().join("cred")), ..tiers(dir.path()) };
-        assert!(matches!(resolve(&tiers), Err(VaultError::Tier { tier: "systemd-creds", .. })));
+        // SAFETY: no other test of this crate reads the variable.
+        unsafe { std::env::set_var("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}/none", dir.path().display())) };
+        let tiers = Tiers { use_keyring: true, ..tiers(dir.path()) };
+        assert_eq!(resolved(&tiers).1, "config");
     }
 
     #[test]
