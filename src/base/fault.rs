@@ -42,6 +42,10 @@ pub enum Kind {
     InvalidScope,
     /// A key comment is not safe to print: `UnsafeCommentError`.
     UnsafeComment,
+    /// A private key needs a passphrase, or another one: `PasswordProtectedKeyError`.
+    KeyLocked,
+    /// A public key does not belong to a private key: `KeypairMismatchError`.
+    KeyMismatch,
     /// A shared agent configuration could not be patched: `ConfigPatchError`.
     ConfigPatch,
 }

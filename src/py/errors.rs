@@ -32,6 +32,8 @@ pub fn to_py(fault: impl Fault) -> PyErr {
         Kind::VaultCorrupt => shim("terok_sandbox.vault.store.encryption", "VaultCorruptError", text),
         Kind::InvalidScope => shim("terok_sandbox.vault.store.db", "InvalidScopeName", text),
         Kind::UnsafeComment => shim("terok_sandbox.vault.store.db", "UnsafeCommentError", text),
+        Kind::KeyLocked => shim("terok_sandbox.vault.ssh.keypair", "PasswordProtectedKeyError", text),
+        Kind::KeyMismatch => shim("terok_sandbox.vault.ssh.keypair", "KeypairMismatchError", text),
         Kind::ConfigPatch => shim("terok_executor.credentials.vault_config", "ConfigPatchError", text),
     };
     annotate(error, &fault)

@@ -90,8 +90,48 @@ pub enum VaultError {
     #[error("unsafe key comment: {0}")]
     Comment(&'static str),
     /// A key type is not supported.
-    #[error("cannot store a key of type `{}`", base::text::sanitize_tty(.0))]
+    #[error("cannot take a key of type `{}`: it is not supported", base::text::sanitize_tty(.0))]
     KeyType(String),
+    /// A key, or the file it lies in, is not what it should be.
+    #[error("cannot read the {what}: {why}")]
+    KeyFile {
+        /// Private key, public key.
+        what: &'static str,
+        /// The reason, without the key.
+        why: String,
+    },
+    /// A private key needs a passphrase to be read.
+    #[error("cannot read the private key: it is protected by a passphrase")]
+    KeyLocked,
+    /// The passphrase of a private key is wrong.
+    #[error("cannot read the private key: the passphrase does not open it, or the file is damaged")]
+    KeyPassphrase,
+    /// Public and private key are not a pair.
+    #[error("cannot take the key: the public key does not belong to the private key")]
+    KeyMismatch,
+    /// An RSA key is too short to be safe.
+    #[error("cannot take the key: an RSA key of {0} bits is too short")]
+    ShortKey(u32),
+    /// The key that was asked for is not there.
+    #[error("cannot find the key: scope `{}` has {}", base::text::sanitize_tty(.scope), match .id {
+        Some(id) => format!("no key with the number {id}"),
+        None => "no key".to_owned(),
+    })]
+    NoKey {
+        /// The scope.
+        scope: String,
+        /// The number, when one was given.
+        id: Option<i64>,
+    },
+    /// A name for a key file would leave its directory.
+    #[error("cannot write a key file named `{}`: it is not a bare file name", base::text::sanitize_tty(.0))]
+    KeyName(String),
+    /// A key file exists already.
+    #[error("cannot write the key file `{}`: it exists already", .0.display())]
+    KeyExists(PathBuf),
+    /// OpenSSL could not do its part.
+    #[error("cannot {0}: the cryptographic library refuses")]
+    Crypto(&'static str),
 }
 
 impl VaultError {
@@ -129,6 +169,15 @@ impl Fault for VaultError {
             Self::Scope { .. } => "vault-scope",
             Self::Comment(_) => "vault-comment",
             Self::KeyType(_) => "vault-key-type",
+            Self::KeyFile { .. } => "vault-key-file",
+            Self::KeyLocked => "vault-key-locked",
+            Self::KeyPassphrase => "vault-key-passphrase",
+            Self::KeyMismatch => "vault-key-mismatch",
+            Self::ShortKey(_) => "vault-key-short",
+            Self::NoKey { .. } => "vault-key-unknown",
+            Self::KeyName(_) => "vault-key-name",
+            Self::KeyExists(_) => "vault-key-exists",
+            Self::Crypto(_) => "vault-crypto",
         }
     }
 
@@ -144,6 +193,10 @@ impl Fault for VaultError {
             Self::Busy(_) => "try again in a moment; if it stays so, look for a hanging process with `fuser`",
             Self::ReadOnly(_) => "check owner, mode and mount of the file and its directory",
             Self::Full(_) => "free some space and repeat the command; the stored credentials are intact",
+            Self::KeyLocked => "give the passphrase, or remove it with `ssh-keygen -p` from a copy of the file",
+            Self::KeyType(_) => "use an ed25519, RSA or ECDSA key; `ssh-keygen -t ed25519` makes one",
+            Self::ShortKey(_) => "use at least 2048 bits, or an ed25519 key",
+            Self::KeyMismatch => "`ssh-keygen -y -f FILE` prints the public key that belongs to a private one",
             Self::TooOld(_) => "open it once with the previous release, which rewrites the key table",
             _ => return None,
         };
@@ -160,10 +213,21 @@ impl Fault for VaultError {
             Self::ReadOnly(_) | Self::Full(_) | Self::Io { .. } => Kind::Os,
             Self::Scope { .. } => Kind::InvalidScope,
             Self::Comment(_) => Kind::UnsafeComment,
-            Self::KeyType(_) | Self::EmptyPassphrase => Kind::Value,
-            Self::Seal { .. } | Self::TooOld(_) | Self::Closed | Self::Database { .. } | Self::Record { .. } => {
-                Kind::Runtime
-            }
+            Self::KeyLocked | Self::KeyPassphrase => Kind::KeyLocked,
+            Self::KeyMismatch => Kind::KeyMismatch,
+            Self::KeyExists(_) => Kind::Exists,
+            Self::EmptyPassphrase
+            | Self::KeyType(_)
+            | Self::KeyFile { .. }
+            | Self::ShortKey(_)
+            | Self::NoKey { .. }
+            | Self::KeyName(_) => Kind::Value,
+            Self::Seal { .. }
+            | Self::TooOld(_)
+            | Self::Closed
+            | Self::Crypto(_)
+            | Self::Database { .. }
+            | Self::Record { .. } => Kind::Runtime,
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod cell;
 pub mod credential;
 pub mod error;
+pub mod key;
 pub mod owner;
 pub mod passphrase;
 pub mod schema;

@@ -5,6 +5,7 @@
 
 use rusqlite::{OptionalExtension, Row};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::error::VaultError;
 use crate::store::Store;
@@ -32,7 +33,7 @@ pub struct KeyRecord {
     /// `ed25519` or `rsa`.
     pub key_type: String,
     /// Unencrypted PKCS#8 DER.
-    pub private_der: Vec<u8>,
+    pub private_der: Zeroizing<Vec<u8>>,
     /// SSH wire form of the public key.
     pub public_blob: Vec<u8>,
     /// Free text shown by agents.
@@ -232,7 +233,7 @@ impl Store {
                         key_type,
                         fingerprint,
                         comment,
-                        private_der: row.get(5)?,
+                        private_der: row.get(5).map(Zeroizing::new)?,
                         public_blob: row.get(6)?,
                     })
                 })?
