@@ -1,0 +1,164 @@
+//! The body of a reply: a short text of ours, or what git writes, passed on as it comes.
+//!
+//! Invariants: one piece is under way at a time, so a slow client slows git down instead of filling our memory; a git
+//! that fails in the middle cuts the client's connection, so that half an answer never looks whole; a client that leaves
+//! ends git.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::process::ChildStdout;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
+
+use crate::process::{Ended, Leash};
+use crate::reply::Refusal;
+
+/// Most bytes of one piece.
+const PIECE: usize = 64 * 1024;
+
+/// What follows a reply that was complete.
+pub type Sequel = Box<dyn FnOnce() + Send>;
+
+/// Git's output and everything that ends with it.
+pub struct Stream {
+    /// The pipe.
+    pub stdout: ChildStdout,
+    /// Completes with the process.
+    pub end: JoinHandle<Ended>,
+    /// Ends the process when the client has gone.
+    pub leash: Leash,
+    /// The request's place among those at work.
+    pub place: OwnedSemaphorePermit,
+    /// Which request this is, for the log.
+    pub label: &'static str,
+    /// What to do when git has succeeded.
+    pub sequel: Option<Sequel>,
+    buffer: BytesMut,
+    read_all: bool,
+}
+
+impl Stream {
+    /// Nothing read yet.
+    pub fn new(
+        stdout: ChildStdout,
+        (end, leash): (JoinHandle<Ended>, Leash),
+        place: OwnedSemaphorePermit,
+        label: &'static str,
+    ) -> Self {
+        let buffer = BytesMut::new();
+        Self { stdout, end, leash, place, label, sequel: None, buffer, read_all: false }
+    }
+
+    /// The first piece, or none when git ends without a word.
+    ///
+    /// # Errors
+    /// When the pipe cannot be read.
+    pub async fn first(&mut self) -> io::Result<Option<Bytes>> {
+        self.buffer.reserve(PIECE);
+        let count = self.stdout.read_buf(&mut self.buffer).await?;
+        Ok((count > 0).then(|| self.buffer.split().freeze()))
+    }
+
+    /// Waits for a git that has nothing to say.
+    ///
+    /// # Errors
+    /// [`Refusal::GitFailed`]; the cause is in the log.
+    pub async fn finish(mut self) -> Result<(), Refusal> {
+        let ended = (&mut self.end).await.unwrap_or_default();
+        self.settle(&ended).map_err(|_| Refusal::GitFailed)
+    }
+
+    fn settle(&mut self, ended: &Ended) -> Result<(), Cut> {
+        let well = ended.well();
+        if !well || !ended.complaint.is_empty() {
+            tracing::warn!(request = self.label, well, complaint = %ended.complaint, "git has ended");
+        }
+        if !well {
+            return Err(Cut::Git);
+        }
+        if let Some(sequel) = self.sequel.take() {
+            sequel();
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+        if !self.read_all {
+            match ready!(self.poll_piece(cx)) {
+                Ok(Some(piece)) => return Poll::Ready(Some(Ok(piece))),
+                Ok(None) => self.read_all = true,
+                Err(error) => return Poll::Ready(Some(Err(Cut::Pipe(error)))),
+            }
+        }
+        let ended = ready!(Pin::new(&mut self.end).poll(cx)).unwrap_or_default();
+        Poll::Ready(self.settle(&ended).err().map(Err))
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        // The last piece has been sent and dropped by now, so this takes its memory again.
+        self.buffer.reserve(PIECE);
+        let mut space = ReadBuf::uninit(&mut self.buffer.spare_capacity_mut()[..PIECE]);
+        ready!(Pin::new(&mut self.stdout).poll_read(cx, &mut space))?;
+        let count = space.filled().len();
+        // SAFETY: the pipe has just filled and thereby initialised this many bytes.
+        unsafe { self.buffer.set_len(self.buffer.len() + count) };
+        Poll::Ready(Ok((count > 0).then(|| self.buffer.split().freeze())))
+    }
+}
+
+/// Why a reply ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Cut {
+    /// Git failed after it had begun to answer.
+    #[error("git failed in the middle of its answer")]
+    Git,
+    /// Its output cannot be read.
+    #[error("git's output cannot be read")]
+    Pipe(#[source] io::Error),
+}
+
+/// The body of every reply.
+pub enum Reply {
+    /// A text of ours.
+    Whole(Option<Bytes>),
+    /// Pieces that were read already, then the rest of git's output.
+    Stream(Option<Bytes>, Box<Stream>),
+}
+
+impl Reply {
+    /// A reply of these bytes.
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self::Whole(Some(bytes.into()).filter(|bytes| !bytes.is_empty()))
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match &mut *self {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Self::Stream(first, stream) => match first.take() {
+                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                None => Poll::Ready(ready!(stream.poll(cx)).map(|piece| piece.map(Frame::data))),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Stream(..) => SizeHint::default(),
+        }
+    }
+}

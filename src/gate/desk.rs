@@ -1,0 +1,332 @@
+//! What happens to one request: is there such a path, who asks, may they, and which git answers.
+//!
+//! Invariants: the checks come in that order, and no process starts before all of them; the token decides the one
+//! repository; a push reaches git only when every name in it is allowed and every old tip has been kept.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::secret::Secret;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response};
+use hyper::body::{Body, Incoming};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::auth;
+use crate::body::{Reply, Stream};
+use crate::keep;
+use crate::path::{self, Service};
+use crate::pkt;
+use crate::process::{self, Process};
+use crate::pump::{BodyError, Source, pump};
+use crate::push::{Head, HeadError, HeadReader};
+use crate::reply::{Refusal, fine};
+
+/// How long a refused body is read, so that the client gets to see the refusal.
+const DRAIN: Duration = Duration::from_secs(1);
+/// Longest value of `Git-Protocol` that is passed on.
+const LONGEST_PROTOCOL: usize = 256;
+
+/// Bounds of a gate.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Longest silence of a client that is expected to send or take something.
+    pub idle: Duration,
+    /// Requests that git works on at the same time; further ones wait.
+    pub at_work: usize,
+    /// Most bytes of one push; `None` for no limit.
+    pub push: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(60), at_work: 32, push: None }
+    }
+}
+
+/// What all requests of one container share.
+pub struct Desk {
+    scope: String,
+    token: Secret,
+    repository: PathBuf,
+    limits: Limits,
+    places: Arc<Semaphore>,
+}
+
+/// One request, apart from its body.
+struct Errand<'a> {
+    parts: &'a Parts,
+    protocol: Option<String>,
+    label: &'static str,
+}
+
+impl Desk {
+    /// Serves `repository` to whoever presents `token`, under the name `scope`.
+    pub fn new(scope: String, token: Secret, repository: PathBuf, limits: Limits) -> Self {
+        let places = Arc::new(Semaphore::new(limits.at_work.max(1)));
+        Self { scope, token, repository, limits, places }
+    }
+
+    /// Longest silence of a client.
+    pub fn idle(&self) -> Duration {
+        self.limits.idle
+    }
+
+    /// Answers one request.
+    pub async fn handle(&self, request: Request<Incoming>) -> Response<Reply> {
+        let (parts, body) = request.into_parts();
+        let waits = !body.is_end_stream() && !parts.headers.contains_key(EXPECT);
+        let most = self.limits.push.filter(|_| parts.method == Method::POST);
+        let mut source = Some(Source::new(body, self.limits.idle, most));
+        let refusal = match self.answer(&parts, &mut source).await {
+            Ok(response) => return response,
+            Err(refusal) => refusal,
+        };
+        let path = base::text::sanitize_tty(&parts.uri.path().chars().take(200).collect::<String>());
+        let status = refusal.status().as_u16();
+        tracing::warn!(method = %parts.method, %path, status, cause = refusal.text(), "a request is refused");
+        if let Some(source) = source.as_mut().filter(|_| waits) {
+            let _ = tokio::time::timeout(DRAIN, source.drain()).await;
+        }
+        refusal.response()
+    }
+
+    async fn answer(&self, parts: &Parts, source: &mut Option<Source>) -> Result<Response<Reply>, Refusal> {
+        if !matches!(parts.method, Method::GET | Method::POST) {
+            return Err(Refusal::Unimplemented);
+        }
+        let plain = parts.uri.scheme().is_none();
+        let (name, service) = path::parse(parts.uri.path()).filter(|_| plain).ok_or(Refusal::NotFound)?;
+        let token = auth::token(&parts.headers).ok_or(Refusal::Unauthenticated)?;
+        if !self.token.matches(token.expose()) || name != self.scope {
+            return Err(Refusal::Forbidden);
+        }
+        let right = if matches!(service, Service::InfoRefs | Service::Head) { Method::GET } else { Method::POST };
+        if parts.method != right {
+            return Err(Refusal::Method(if right == Method::GET { "GET" } else { "POST" }));
+        }
+        let head = std::fs::read(self.repository.join("HEAD")).map_err(|_| Refusal::NoRepository)?;
+        match service {
+            Service::Head => Ok(fine(Reply::whole(head), "text/plain")),
+            Service::InfoRefs => self.info_refs(parts).await,
+            Service::UploadPack => self.fetch(parts, source).await,
+            Service::ReceivePack => self.push(parts, source).await,
+        }
+    }
+
+    async fn info_refs(&self, parts: &Parts) -> Result<Response<Reply>, Refusal> {
+        let errand = |label| Errand { parts, protocol: protocol(&parts.headers), label };
+        let (arguments, media_type, errand) = match path::wanted(parts.uri.query().unwrap_or_default()) {
+            Some("upload-pack") => (
+                ["upload-pack", "--http-backend-info-refs", "."].as_slice(),
+                "application/x-git-upload-pack-advertisement",
+                errand("upload-pack"),
+            ),
+            Some("receive-pack") => (
+                ["receive-pack", "--http-backend-info-refs", "."].as_slice(),
+                "application/x-git-receive-pack-advertisement",
+                errand("receive-pack"),
+            ),
+            // What very old clients ask for: plain names of what they may see.
+            None => (
+                ["for-each-ref", "--format=%(objectname)%09%(refname)", "refs/heads", "refs/tags"].as_slice(),
+                "text/plain",
+                errand("for-each-ref"),
+            ),
+            Some(_) => return Err(Refusal::Service),
+        };
+        let mut before = Vec::new();
+        if media_type != "text/plain" && !speaks_v2(errand.protocol.as_deref()) {
+            pkt::push(&mut before, format!("# service=git-{}\n", errand.label).as_bytes());
+            before.extend_from_slice(pkt::FLUSH);
+        }
+        let place = self.place().await;
+        let git = self.start(arguments, &errand)?;
+        let mut stream = Stream::new(git.stdout, (git.end, git.leash), place, errand.label);
+        drop(git.stdin);
+        let first = stream.first().await;
+        begin(stream, first, &before, media_type).await
+    }
+
+    async fn fetch(&self, parts: &Parts, source: &mut Option<Source>) -> Result<Response<Reply>, Refusal> {
+        let errand = Errand { parts, protocol: protocol(&parts.headers), label: "upload-pack" };
+        let packed = errand.check_body("application/x-git-upload-pack-request")?;
+        let place = self.place().await;
+        let git = self.start(&["upload-pack", "--stateless-rpc", "."], &errand)?;
+        let source = source.take().ok_or(Refusal::GitUnavailable)?;
+        exchange(git, place, &errand, (Bytes::new(), source, packed), None).await
+    }
+
+    async fn push(&self, parts: &Parts, source: &mut Option<Source>) -> Result<Response<Reply>, Refusal> {
+        let errand = Errand { parts, protocol: protocol(&parts.headers), label: "receive-pack" };
+        if errand.check_body("application/x-git-receive-pack-request")? {
+            return Err(Refusal::Encoding);
+        }
+        let reading = source.as_mut().ok_or(Refusal::GitUnavailable)?;
+        let (head, bytes) = read_head(reading).await?;
+        if head.changes.is_empty() {
+            // Git asks with an empty push whether it would be let in.
+            reading.drain().await?;
+            return Ok(fine(Reply::whole(Bytes::new()), RESULT));
+        }
+        let place = self.place().await;
+        if let Some(reasons) = self.objections(&head).await {
+            reading.drain().await?;
+            log_refused(&head, &reasons);
+            let answer = head.refusal(&reasons).ok_or(Refusal::Malformed("the push is refused"))?;
+            return Ok(fine(Reply::whole(answer), RESULT));
+        }
+        let git = self.start(&["receive-pack", "--stateless-rpc", "."], &errand)?;
+        let source = source.take().ok_or(Refusal::GitUnavailable)?;
+        let sequel = self.sequel(head);
+        exchange(git, place, &errand, (bytes.freeze(), source, false), sequel).await
+    }
+
+    /// Why the push must not go on; old tips are kept when there is nothing against it.
+    async fn objections(&self, head: &Head) -> Option<Vec<String>> {
+        if let Some(reasons) = head.verdict() {
+            return Some(reasons);
+        }
+        let cause = keep::keep(&self.repository, &head.changes).await.err()?;
+        let reason =
+            |creates| if creates { "another reference of this push is refused".to_owned() } else { cause.clone() };
+        Some(head.changes.iter().map(|change| reason(change.creates())).collect())
+    }
+
+    /// What follows a push that git took: names of tips that are still reached are taken away.
+    fn sequel(&self, head: Head) -> Option<Box<dyn FnOnce() + Send>> {
+        if head.changes.iter().all(|change| change.creates() || change.deletes()) {
+            return None;
+        }
+        let repository = self.repository.clone();
+        Some(Box::new(move || {
+            tokio::spawn(keep::tidy(repository, head.changes));
+        }))
+    }
+
+    async fn place(&self) -> OwnedSemaphorePermit {
+        self.places.clone().acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    fn start(&self, arguments: &[&str], errand: &Errand<'_>) -> Result<Process, Refusal> {
+        process::start(&self.repository, arguments, errand.protocol.as_deref()).map_err(|error| {
+            tracing::warn!(%error, "cannot start git");
+            match error.kind() {
+                std::io::ErrorKind::NotFound => Refusal::NoGit,
+                _ => Refusal::GitUnavailable,
+            }
+        })
+    }
+}
+
+const RESULT: &str = "application/x-git-receive-pack-result";
+
+impl Errand<'_> {
+    /// True when the body is compressed.
+    fn check_body(&self, media_type: &str) -> Result<bool, Refusal> {
+        let header = |name| self.parts.headers.get(name).map(|value| value.as_bytes());
+        if header(CONTENT_TYPE) != Some(media_type.as_bytes()) {
+            return Err(Refusal::MediaType);
+        }
+        match header(CONTENT_ENCODING) {
+            None | Some(b"" | b"identity") => Ok(false),
+            Some(b"gzip" | b"x-gzip") => Ok(true),
+            Some(_) => Err(Refusal::Encoding),
+        }
+    }
+}
+
+async fn read_head(source: &mut Source) -> Result<(Head, BytesMut), Refusal> {
+    let mut reader = HeadReader::default();
+    while let Some(piece) = source.piece().await? {
+        let complete = reader.feed(&piece).map_err(|error| match error {
+            HeadError::Malformed(_) => Refusal::Malformed("the push is not made of pkt-lines"),
+            HeadError::Line => Refusal::Malformed("a line of the push is not understood"),
+            HeadError::TooLong => Refusal::TooLarge,
+            HeadError::Signed => Refusal::Malformed("signed pushes are not supported"),
+            HeadError::Options => Refusal::Malformed("push options are not supported"),
+        })?;
+        if complete {
+            return Ok(reader.finish());
+        }
+    }
+    Err(Refusal::Malformed("the push ends before its list of references does"))
+}
+
+/// Feeds git and waits for its first words; what happens afterwards happens while the reply is sent.
+async fn exchange(
+    git: Process,
+    place: OwnedSemaphorePermit,
+    errand: &Errand<'_>,
+    (first, source, packed): (Bytes, Source, bool),
+    sequel: Option<Box<dyn FnOnce() + Send>>,
+) -> Result<Response<Reply>, Refusal> {
+    let media_type = match errand.label {
+        "upload-pack" => "application/x-git-upload-pack-result",
+        _ => RESULT,
+    };
+    let mut stream = Stream::new(git.stdout, (git.end, git.leash), place, errand.label);
+    stream.sequel = sequel;
+    let mut pumping = tokio::spawn(pump(first, source, git.stdin, packed));
+    let first = {
+        let mut first = std::pin::pin!(stream.first());
+        tokio::select! {
+            first = &mut first => first,
+            pumped = &mut pumping => match pumped {
+                Ok(Err(error)) => return Err(error.into()),
+                Ok(Ok(())) | Err(_) => first.await,
+            },
+        }
+    };
+    begin(stream, first, &[], media_type).await
+}
+
+/// The reply, once it is clear that git has something to say.
+async fn begin(
+    stream: Stream,
+    first: std::io::Result<Option<Bytes>>,
+    before: &[u8],
+    media_type: &'static str,
+) -> Result<Response<Reply>, Refusal> {
+    let first = first.ok().flatten();
+    let Some(piece) = first else {
+        stream.finish().await?;
+        return Ok(fine(Reply::whole(before.to_vec()), media_type));
+    };
+    let piece = if before.is_empty() { piece } else { [before, &piece].concat().into() };
+    Ok(fine(Reply::Stream(Some(piece), Box::new(stream)), media_type))
+}
+
+fn log_refused(head: &Head, reasons: &[String]) {
+    for (change, reason) in head.changes.iter().zip(reasons).take(8) {
+        let name = base::text::sanitize_tty(&String::from_utf8_lossy(&change.name));
+        let name: String = name.chars().take(200).collect();
+        tracing::warn!(%name, %reason, "a push is refused");
+    }
+}
+
+/// The protocol that the client speaks, when it is nothing but a list of settings.
+fn protocol(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get("git-protocol")?.to_str().ok()?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"=:._-".contains(&b);
+    (!value.is_empty() && value.len() <= LONGEST_PROTOCOL && value.bytes().all(plain)).then(|| value.to_owned())
+}
+
+/// As git reads it: the highest version that is named.
+fn speaks_v2(protocol: Option<&str>) -> bool {
+    protocol.is_some_and(|settings| settings.split(':').any(|setting| setting == "version=2"))
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Gone(_) => Self::Malformed("the client broke off"),
+            BodyError::Stalled => Self::Stalled,
+            BodyError::TooLarge => Self::TooLarge,
+            BodyError::Compressed => Self::Malformed("the compressed request cannot be unpacked"),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Old tips: before a push moves or deletes a reference, its old object gets a name below `refs/terok/backup`.
+//!
+//! Invariants: the reference really has the old value when its tip is named, in one transaction; git itself refuses the
+//! push when it has not any more. A name is taken away again only for a branch that was moved forward, and only while
+//! the branch still points to the new tip, which reaches the old one.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mirror::refs::BACKUP;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::process::{self, Ended};
+use crate::push::Change;
+
+/// More branches than this in one push keep their names; looking at each costs a process.
+const MOST_TIDIED: usize = 8;
+/// The longest that git may take for one of these small works.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Names the old tips of everything that `changes` move or delete.
+///
+/// # Errors
+/// What git says about it, for the client; nothing is named then, and the push must not go on.
+pub async fn keep(repository: &Path, changes: &[Change]) -> Result<(), String> {
+    let mut script = Vec::new();
+    for change in changes.iter().filter(|change| !change.creates()) {
+        let name = name_of(change);
+        script.extend_from_slice(format!("verify {name}\0{}\0", change.old).as_bytes());
+        script.extend_from_slice(format!("update {}\0{}\0\0", backup_of(change), change.old).as_bytes());
+    }
+    if script.is_empty() {
+        return Ok(());
+    }
+    let ended = run(repository, &["update-ref", "--stdin", "-z"], script).await;
+    match ended.well() {
+        true => Ok(()),
+        false => Err(reason(&ended)),
+    }
+}
+
+/// The first line of what git complains about, short enough for a report.
+fn reason(ended: &Ended) -> String {
+    if ended.complaint.contains("but expected") || ended.complaint.contains("unable to resolve reference") {
+        return "it has changed on the gate meanwhile; fetch first".into();
+    }
+    let cause = ended.complaint.strip_prefix("fatal: ").unwrap_or(&ended.complaint);
+    let cause: String = cause.chars().take(200).collect();
+    format!("the gate cannot keep its old tip: {cause}")
+}
+
+/// Takes away the names of tips that the moved branches still reach.
+pub async fn tidy(repository: PathBuf, changes: Vec<Change>) {
+    let moved = |c: &&Change| !c.creates() && !c.deletes() && c.name.starts_with(b"refs/heads/");
+    for change in changes.iter().filter(moved).take(MOST_TIDIED) {
+        let forward = ["merge-base", "--is-ancestor", &change.old, &change.new];
+        if !run(&repository, &forward, Vec::new()).await.well() {
+            continue;
+        }
+        let (name, backup) = (name_of(change), backup_of(change));
+        let script = format!("verify {name}\0{}\0delete {backup}\0{}\0", change.new, change.old);
+        // Another push may have been faster; then the name stays.
+        let _ = run(&repository, &["update-ref", "--stdin", "-z"], script.into_bytes()).await;
+    }
+}
+
+fn name_of(change: &Change) -> String {
+    // Names that are not UTF-8 have been refused.
+    String::from_utf8_lossy(&change.name).into_owned()
+}
+
+fn backup_of(change: &Change) -> String {
+    let name = name_of(change);
+    format!("{BACKUP}/{}/{}", name.strip_prefix("refs/").unwrap_or(&name), change.old)
+}
+
+/// Runs git with a small input; its output is dropped.
+async fn run(repository: &Path, arguments: &[&str], input: Vec<u8>) -> Ended {
+    let mut git = match process::start(repository, arguments, None) {
+        Ok(git) => git,
+        Err(error) => return Ended { status: None, complaint: error.to_string() },
+    };
+    let (stdout, stdin) = (&mut git.stdout, git.stdin);
+    let work = async {
+        let feed = async move {
+            let mut stdin = stdin;
+            let _ = stdin.write_all(&input).await;
+        };
+        let drain = async {
+            let mut dropped = Vec::new();
+            let _ = stdout.take(64 * 1024).read_to_end(&mut dropped).await;
+        };
+        tokio::join!(feed, drain);
+        git.end.await.unwrap_or_default()
+    };
+    let late = || Ended { status: None, complaint: "git took too long".into() };
+    tokio::time::timeout(LIMIT, work).await.unwrap_or_else(|_| late())
+}
