@@ -2,7 +2,7 @@
 //!
 //! Invariants: a request never fails or waits because of its audit line; several supervisors append to one file, so a
 //! line is a single `O_APPEND` write; the file is 0600, never reached through a link, and kept below a size by moving it
-//! aside. Trouble is logged once until it goes away.
+//! aside: the newest lines are in the file, the ones before in `<name>.1`. Trouble is logged once until it goes away.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -77,22 +77,38 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// Moves a large file aside, and lets go of a file that another supervisor has moved.
 fn look_after(state: &mut State, path: &Path) {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(named) = std::fs::symlink_metadata(path) else {
+    if size_of(path).is_some_and(|size| size > SIZE_LIMIT) {
+        move_aside(path);
+    }
+    let named = identity(std::fs::symlink_metadata(path));
+    let ours = state.file.as_ref().and_then(|f| identity(f.metadata()));
+    if ours.is_none() || ours != named {
         state.file = None;
+    }
+}
+
+/// Of several supervisors that see the same large file, the one with its lock moves it, and looks once more under the
+/// lock: whoever comes late finds a fresh file at that name and must not move that one over the full one.
+fn move_aside(path: &Path) {
+    let Ok(file) = open(path) else { return };
+    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
         return;
-    };
-    if named.is_file() && named.size() > SIZE_LIMIT {
+    }
+    let (held, named) = (identity(file.metadata()), identity(std::fs::symlink_metadata(path)));
+    if held.is_some() && held == named && size_of(path).is_some_and(|size| size > SIZE_LIMIT) {
         let mut aside = path.as_os_str().to_owned();
         aside.push(".1");
         let _ = std::fs::rename(path, aside);
-        state.file = None;
-        return;
     }
-    let ours = state.file.as_ref().and_then(|f| f.metadata().ok());
-    if ours.is_some_and(|ours| (ours.dev(), ours.ino()) != (named.dev(), named.ino())) {
-        state.file = None;
-    }
+}
+
+fn size_of(path: &Path) -> Option<u64> {
+    std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len())
+}
+
+fn identity(meta: io::Result<std::fs::Metadata>) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    meta.ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// ISO 8601 with seconds and the UTC offset.
@@ -175,6 +191,31 @@ mod tests {
         audit.write(AuditLine::default());
         assert!(std::fs::metadata(&path).unwrap().len() < 1000);
         assert!(dir.path().join("audit.jsonl.1").exists());
+    }
+
+    #[test]
+    fn a_late_mover_does_not_move_the_fresh_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let aside = dir.path().join("audit.jsonl.1");
+        let full = || std::fs::File::create(&path).unwrap().set_len(SIZE_LIMIT + 1).unwrap();
+        full();
+        let held = open(&path).unwrap();
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+        move_aside(&path);
+        assert!(!aside.exists(), "another one is at it");
+        drop(held);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let audit = Audit::new(Some(path.clone()));
+                    audit.write(AuditLine::default());
+                });
+            }
+        });
+        assert_eq!(std::fs::metadata(&aside).unwrap().len() / (1024 * 1024), SIZE_LIMIT / (1024 * 1024));
+        let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+        assert!((1..=8).contains(&lines), "{lines}");
     }
 
     #[test]

@@ -117,17 +117,20 @@ fn connection_names(headers: &HeaderMap) -> Vec<HeaderName> {
     listed(headers, &header::CONNECTION).filter_map(|name| name.parse().ok()).collect()
 }
 
+/// True for a record of an OAuth login; legacy records do not say their type.
+pub fn is_oauth(record: &Map<String, Value>) -> bool {
+    match record.get("type").and_then(Value::as_str) {
+        Some(kind) => kind == "oauth",
+        None => record.contains_key("access_token"),
+    }
+}
+
 /// Puts the real credential into `headers`.
 ///
 /// # Errors
 /// [`Refusal::CredentialMisconfigured`] when the record has no usable secret.
 pub fn inject(headers: &mut HeaderMap, route: &LiveRoute, record: &Map<String, Value>) -> Result<(), Refusal> {
-    let kind = record.get("type").and_then(Value::as_str);
-    let oauth = match kind {
-        Some(kind) => kind == "oauth",
-        None => record.contains_key("access_token"),
-    };
-    if oauth {
+    if is_oauth(record) {
         let token = member(record, "access_token").ok_or(Refusal::CredentialMisconfigured)?;
         headers.insert(header::AUTHORIZATION, sensitive("Bearer ", token)?);
         for (name, value) in &route.oauth_extra {

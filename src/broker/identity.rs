@@ -1,48 +1,28 @@
-//! Which tokens count in this container: its own, and the public markers where shared logins are allowed.
+//! The public markers: constants that stand for a shared login, and what makes one count.
 //!
-//! A marker is a constant anybody can read; it is worth something only through the socket of a container that was
-//! launched with the shared login of that provider.
+//! Anybody can read a marker, so by itself it is worth nothing. It counts only through the socket of a container that
+//! was launched with the shared login of that provider, only for an OAuth login in the container's own credential set,
+//! and only while the container still has a token of its own: revoking a task's tokens revokes its markers too. (A
+//! launch mints a token for every stored provider, the shared ones included.) Its requests are audited under the
+//! container's own labels.
 
+use vault::{Owner, Store, TokenRow, VaultError};
 use wire::sidecar::Sidecar;
-
-use vault::TokenRow;
 
 /// Stands for the shared Claude login.
 pub const PHANTOM_CREDENTIALS_MARKER: &str = "terok-proxy-phantom-token:vault-handles-real-auth";
 /// Stands for the shared Codex login.
 pub const CODEX_SHARED_OAUTH_MARKER: &str = "terok-proxy-codex-oauth-marker:vault-handles-real-auth";
 
+const PROVIDERS: [(&str, &str); 2] = [(PHANTOM_CREDENTIALS_MARKER, "claude"), (CODEX_SHARED_OAUTH_MARKER, "codex")];
+/// Labels of a marker in a container that an older launcher did not name.
 const STATIC: &str = "__static__";
 const DEFAULT_SET: &str = "default";
 
-/// What a token's labels must be; an empty text leaves the label open.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// Required scope.
-    pub scope: String,
-    /// Required subject.
-    pub subject: String,
-}
-
-impl Identity {
-    /// The identity of the container a sidecar describes: project and task, or for a standalone launch with a scope that
-    /// scope and the container's name. A sidecar that says neither leaves both open, because its tokens were minted
-    /// under a run id that it does not carry.
-    pub fn of(sidecar: &Sidecar) -> Self {
-        if sidecar.project_id.is_empty() && sidecar.task_id.is_empty() {
-            if sidecar.scope_id.is_empty() {
-                return Self::default();
-            }
-            return Self { scope: sidecar.scope_id.clone(), subject: sidecar.container_name.clone() };
-        }
-        Self { scope: sidecar.project_id.clone(), subject: sidecar.task_id.clone() }
-    }
-
-    /// True when a token with these labels belongs here.
-    pub fn admits(&self, labels: &TokenRow) -> bool {
-        let fits = |required: &str, label: &str| required.is_empty() || required == label;
-        fits(&self.scope, &labels.scope) && fits(&self.subject, &labels.subject)
-    }
+/// The owner of a container's tokens, from its sidecar.
+pub fn owner_of(sidecar: &Sidecar) -> Owner {
+    let (scope, subject) = sidecar.token_owner();
+    Owner { scope: scope.to_owned(), subject: subject.to_owned() }
 }
 
 /// Which markers are accepted.
@@ -61,66 +41,99 @@ impl Default for Markers {
 }
 
 impl Markers {
-    /// The labels of a marker, when it is one and allowed.
-    pub fn labels(&self, token: &str) -> Option<TokenRow> {
-        let provider = match token {
-            PHANTOM_CREDENTIALS_MARKER => "claude",
-            CODEX_SHARED_OAUTH_MARKER => "codex",
-            _ => return None,
-        };
-        if let Some(allowed) = &self.allowed
-            && !allowed.iter().any(|name| name == provider)
-        {
-            return None;
-        }
-        Some(TokenRow {
-            scope: STATIC.to_owned(),
-            subject: STATIC.to_owned(),
-            credential_set: self.credential_set.clone(),
-            provider: provider.to_owned(),
-        })
+    /// What a sidecar allows.
+    pub fn of(sidecar: &Sidecar) -> Self {
+        let set = if sidecar.credential_set.is_empty() { DEFAULT_SET } else { &sidecar.credential_set };
+        Self { allowed: sidecar.shared_logins.clone(), credential_set: set.to_owned() }
     }
+
+    fn allows(&self, provider: &str) -> bool {
+        self.allowed.as_ref().is_none_or(|names| names.iter().any(|name| name == provider))
+    }
+
+    /// The labels of a marker, when it is one and counts.
+    ///
+    /// # Errors
+    /// The vault's read failures.
+    pub fn labels(&self, token: &str, owner: &Owner, vault: &Store) -> Result<Option<TokenRow>, VaultError> {
+        let Some((_, provider)) = PROVIDERS.iter().find(|(marker, _)| *marker == token) else {
+            return Ok(None);
+        };
+        if !self.allows(provider) || !alive(owner, vault)? {
+            return Ok(None);
+        }
+        let label = |text: &str| if owner.is_open() { STATIC } else { text }.to_owned();
+        Ok(Some(TokenRow {
+            scope: label(&owner.scope),
+            subject: label(&owner.subject),
+            credential_set: self.credential_set.clone(),
+            provider: (*provider).to_owned(),
+        }))
+    }
+
+    /// The credentials that markers may use right now, as `(credential set, provider)`.
+    ///
+    /// # Errors
+    /// The vault's read failures.
+    pub fn credentials(&self, owner: &Owner, vault: &Store) -> Result<Vec<(String, String)>, VaultError> {
+        if !alive(owner, vault)? {
+            return Ok(Vec::new());
+        }
+        let names = PROVIDERS.iter().map(|(_, name)| *name).filter(|name| self.allows(name));
+        Ok(names.map(|name| (self.credential_set.clone(), name.to_owned())).collect())
+    }
+}
+
+/// Of a container without labels nothing can be revoked, so nothing is asked.
+fn alive(owner: &Owner, vault: &Store) -> Result<bool, VaultError> {
+    Ok(owner.is_open() || vault.has_live_token(owner)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn labels(scope: &str, subject: &str) -> TokenRow {
-        TokenRow { scope: scope.into(), subject: subject.into(), ..TokenRow::default() }
+    fn vault() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("db"), &base::secret::Secret::new("x")).unwrap();
+        (dir, store)
     }
 
     #[test]
-    fn whose_tokens_are_admitted() {
-        let sidecar = |scope_id: &str, project: &str, task: &str| Sidecar {
-            container_name: "c".into(),
-            scope_id: scope_id.into(),
-            project_id: project.into(),
-            task_id: task.into(),
-            ..Sidecar::default()
-        };
-        let task = Identity::of(&sidecar("s", "p", "t"));
-        assert!(task.admits(&labels("p", "t")));
-        assert!(!task.admits(&labels("p", "other")) && !task.admits(&labels("other", "t")));
-        let half = Identity::of(&sidecar("", "", "t"));
-        assert!(half.admits(&labels("standalone", "t")) && !half.admits(&labels("standalone", "u")));
-        let standalone = Identity::of(&sidecar("s", "", ""));
-        assert!(standalone.admits(&labels("s", "c")) && !standalone.admits(&labels("s", "d")));
-        assert!(Identity::of(&sidecar("", "", "")).admits(&labels("x", "y")));
+    fn a_sidecar_says_what_counts() {
+        let mut sidecar = Sidecar { project_id: "p".into(), task_id: "t".into(), ..Sidecar::default() };
+        assert_eq!(owner_of(&sidecar), Owner { scope: "p".into(), subject: "t".into() });
+        assert_eq!(Markers::of(&sidecar), Markers::default());
+        sidecar.credential_set = "work".into();
+        sidecar.shared_logins = Some(vec!["codex".into()]);
+        let markers = Markers::of(&sidecar);
+        assert_eq!((markers.credential_set.as_str(), markers.allowed), ("work", sidecar.shared_logins));
     }
 
+    // improves: 21-5.12-markers-scoped
     #[test]
-    fn markers_need_the_allowance() {
-        let all = Markers::default();
-        let found = all.labels(PHANTOM_CREDENTIALS_MARKER).unwrap();
-        assert_eq!(
-            (found.scope.as_str(), found.credential_set.as_str(), found.provider.as_str()),
-            ("__static__", "default", "claude")
-        );
+    fn markers_need_the_allowance_and_a_live_token() {
+        let (_dir, store) = vault();
+        let owner = Owner { scope: "p".into(), subject: "t".into() };
         let some = Markers { allowed: Some(vec!["codex".into()]), credential_set: "team".into() };
-        assert_eq!(some.labels(PHANTOM_CREDENTIALS_MARKER), None);
-        let codex = some.labels(CODEX_SHARED_OAUTH_MARKER).unwrap();
+        let labels = |token: &str| some.labels(token, &owner, &store).unwrap();
+        assert_eq!(labels(CODEX_SHARED_OAUTH_MARKER), None);
+        store.create_token("p", "t", "team", "gh").unwrap();
+        let codex = labels(CODEX_SHARED_OAUTH_MARKER).unwrap();
+        assert_eq!((codex.scope.as_str(), codex.subject.as_str()), ("p", "t"));
         assert_eq!((codex.credential_set.as_str(), codex.provider.as_str()), ("team", "codex"));
-        assert_eq!(all.labels("terok-p-0"), None);
+        assert_eq!(labels(PHANTOM_CREDENTIALS_MARKER), None);
+        assert_eq!(labels("terok-p-0"), None);
+        assert_eq!(some.credentials(&owner, &store).unwrap(), [("team".into(), "codex".into())]);
+        store.revoke_tokens("p", "t").unwrap();
+        assert_eq!(labels(CODEX_SHARED_OAUTH_MARKER), None);
+        assert_eq!(some.credentials(&owner, &store).unwrap(), []);
+    }
+
+    #[test]
+    fn an_unnamed_container_is_served_as_before() {
+        let (_dir, store) = vault();
+        let found = Markers::default().labels(PHANTOM_CREDENTIALS_MARKER, &Owner::default(), &store).unwrap().unwrap();
+        assert_eq!((found.scope.as_str(), found.credential_set.as_str()), (STATIC, "default"));
     }
 }

@@ -33,9 +33,11 @@ mod routes;
 mod serve;
 mod tls;
 mod upload;
+mod usage;
 
 pub use fault::BrokerError;
-pub use identity::{CODEX_SHARED_OAUTH_MARKER, Identity, Markers, PHANTOM_CREDENTIALS_MARKER};
+pub use identity::{CODEX_SHARED_OAUTH_MARKER, Markers, PHANTOM_CREDENTIALS_MARKER, owner_of};
+pub use vault::Owner;
 
 /// What a broker needs to know.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +47,7 @@ pub struct BrokerConfig {
     /// The audit file; `None` writes none.
     pub audit_path: Option<PathBuf>,
     /// Whose tokens count.
-    pub identity: Identity,
+    pub owner: Owner,
     /// Which public markers count.
     pub markers: Markers,
 }
@@ -62,7 +64,7 @@ impl Broker {
     pub fn new(config: BrokerConfig, vault: VaultCell) -> Result<Self, BrokerError> {
         Ok(Self(Arc::new(proxy::Proxy {
             routes: routes::RouteBook::open(&config.routes_path)?,
-            identity: config.identity,
+            owner: config.owner,
             markers: config.markers,
             vault,
             audit: Arc::new(audit::Audit::new(config.audit_path)),

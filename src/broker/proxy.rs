@@ -9,17 +9,18 @@ use std::time::Duration;
 use http::{Method, Request, Response};
 use hyper::body::{Body, Incoming};
 use serde_json::{Map, Value};
-use vault::{Store, TokenRow, VaultCell, VaultError};
+use vault::{Owner, Store, TokenRow, VaultCell, VaultError};
 
 use crate::audit::Audit;
 use crate::forward::{Forwarder, Outgoing};
 use crate::header;
-use crate::identity::{Identity, Markers};
+use crate::identity::Markers;
 use crate::path;
 use crate::relay::{Account, Exchange, ReplyBody};
 use crate::reply::{Refusal, healthy};
 use crate::routes::{LiveRoute, RouteBook};
 use crate::upload::Progress;
+use crate::usage::Usage;
 
 const HEALTH: &str = "/-/health";
 /// How much of a refused request's body is read, so that the client gets to see the refusal.
@@ -29,7 +30,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// Everything the requests of one container share.
 pub struct Proxy {
     pub(crate) routes: RouteBook,
-    pub(crate) identity: Identity,
+    pub(crate) owner: Owner,
     pub(crate) markers: Markers,
     pub(crate) vault: VaultCell,
     pub(crate) audit: Arc<Audit>,
@@ -68,7 +69,7 @@ impl Proxy {
 
     fn authorize(&self, vault: &Store, request: &Request<Incoming>, account: &mut Account) -> Result<Granted, Refusal> {
         let token = header::phantom_token(request.headers())?;
-        let labels = self.labels(vault, token)?;
+        let (labels, is_marker) = self.labels(vault, token)?;
         let route = self.routes.route(&labels.provider);
         let line = account.line();
         line.scope = labels.scope;
@@ -81,6 +82,10 @@ impl Proxy {
             Err(VaultError::Record { .. }) => Map::new(),
             found => found.map_err(unreadable)?.ok_or(Refusal::CredentialMissing)?,
         };
+        // A marker stands for a login; it must not turn into a way to a key.
+        if is_marker && !header::is_oauth(&record) {
+            return Err(Refusal::InvalidToken);
+        }
         if header::wants_websocket(request.headers()) {
             return Err(Refusal::Websocket);
         }
@@ -90,12 +95,13 @@ impl Proxy {
         Ok(Granted { route, record })
     }
 
-    fn labels(&self, vault: &Store, token: &str) -> Result<TokenRow, Refusal> {
-        match vault.lookup_token(token).map_err(unreadable)? {
-            Some(labels) if self.identity.admits(&labels) => Ok(labels),
-            Some(_) => Err(Refusal::InvalidToken),
-            None => self.markers.labels(token).ok_or(Refusal::InvalidToken),
+    /// Whom a token speaks for, and whether it is a public marker.
+    fn labels(&self, vault: &Store, token: &str) -> Result<(TokenRow, bool), Refusal> {
+        if let Some(labels) = self.owner.token(vault, token).map_err(unreadable)? {
+            return Ok((labels, false));
         }
+        let labels = self.markers.labels(token, &self.owner, vault).map_err(unreadable)?;
+        labels.map(|labels| (labels, true)).ok_or(Refusal::InvalidToken)
     }
 
     async fn relay(&self, request: Request<Incoming>, granted: Granted, account: Account) -> Response<ReplyBody> {
@@ -130,6 +136,7 @@ impl Proxy {
 
 fn reply(head: http::response::Parts, body: Incoming, mut exchange: Exchange) -> Response<ReplyBody> {
     exchange.account.line().status = head.status.as_u16();
+    exchange.account.watch(head.status.is_success().then(|| Usage::of(&head.headers)).flatten());
     let mut response = Response::new(ReplyBody::relay(body, exchange));
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;

@@ -20,6 +20,7 @@ use crate::dial::Upstreaming;
 use crate::pool::Pool;
 use crate::routes::Origin;
 use crate::upload::Progress;
+use crate::usage::{Found, Usage};
 
 /// Longest silence of an upstream. Model replies can take many minutes to begin.
 pub const SILENCE: Duration = Duration::from_secs(1200);
@@ -40,6 +41,7 @@ pub struct Account {
     line: Option<AuditLine>,
     audit: Arc<Audit>,
     began: Instant,
+    usage: Option<Box<Usage>>,
 }
 
 impl Account {
@@ -53,12 +55,31 @@ impl Account {
             outcome: "upstream_error",
             ..AuditLine::default()
         };
-        Self { line: Some(line), audit: audit.clone(), began: Instant::now() }
+        Self { line: Some(line), audit: audit.clone(), began: Instant::now(), usage: None }
     }
 
     /// The line, to be filled in.
     pub fn line(&mut self) -> &mut AuditLine {
         self.line.as_mut().expect("the account is open")
+    }
+
+    /// Reads consumption out of the answer while it passes.
+    pub fn watch(&mut self, usage: Option<Usage>) {
+        self.usage = usage.map(Box::new);
+    }
+
+    fn observe(&mut self, piece: &[u8]) {
+        if let Some(usage) = &mut self.usage {
+            usage.feed(piece);
+        }
+    }
+
+    /// Notes what an answer consumed.
+    pub fn consumed(&mut self, found: Found) {
+        let line = self.line();
+        line.model = found.model;
+        line.input_tokens = found.input;
+        line.output_tokens = found.output;
     }
 
     /// Closes the account with this outcome.
@@ -74,6 +95,12 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
+        if self.line.is_none() {
+            return;
+        }
+        if let Some(mut usage) = self.usage.take() {
+            self.consumed(usage.found());
+        }
         let Some(mut line) = self.line.take() else {
             return;
         };
@@ -173,6 +200,9 @@ impl Relay {
         self.waiting = false;
         match frame {
             Some(Ok(frame)) => {
+                if let (Some(exchange), Some(piece)) = (&mut self.exchange, frame.data_ref()) {
+                    exchange.account.observe(piece);
+                }
                 self.settle();
                 Poll::Ready(Some(Ok(frame)))
             }

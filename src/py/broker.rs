@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use ::base::socket::{bind_tcp, bind_unix};
-use ::broker::{Broker, BrokerConfig, BrokerError, Identity, Markers};
+use ::broker::{Broker, BrokerConfig, BrokerError, Markers, Owner};
 use ::vault::VaultCell;
 use pyo3::prelude::*;
 use tokio::sync::oneshot;
@@ -102,7 +102,7 @@ fn broker_serve(
     port: u16,
 ) -> PyResult<ServerRef> {
     let vault = VaultCell::open(store.0.clone());
-    let config = BrokerConfig { routes_path, audit_path, identity: Identity::default(), markers: Markers::default() };
+    let config = BrokerConfig { routes_path, audit_path, owner: Owner::default(), markers: Markers::default() };
     py.detach(|| start(config, vault, socket_path.as_deref(), port)).map_err(to_py)
 }
 

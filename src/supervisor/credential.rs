@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use base::socket::Listener;
-use broker::{Broker, BrokerConfig, Identity, Markers};
+use broker::{Broker, BrokerConfig, Markers};
 use wire::sidecar::Sidecar;
 
 use crate::fault::SupervisorError;
@@ -34,8 +34,8 @@ impl CredentialService {
             config: BrokerConfig {
                 routes_path: paths::beside_vault(sidecar, "routes.json"),
                 audit_path: Some(audit_path(sidecar)),
-                identity: Identity::of(sidecar),
-                markers: Markers::default(),
+                owner: broker::owner_of(sidecar),
+                markers: Markers::of(sidecar),
             },
         })
     }

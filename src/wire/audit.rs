@@ -1,6 +1,7 @@
-//! One line of the credential audit file: who used which credential for what, and how it ended.
+//! One line of the credential audit file: who used which credential for what, how it ended, and what it cost.
 //!
-//! A line never holds a token, a credential, a query string or a header value.
+//! A line never holds a token, a credential, a query string or a header value. The keys up to `duration_ms` are in every
+//! line; those about consumption only where the provider's answer told, so that readers of older lines lose nothing.
 
 use serde::Serialize;
 
@@ -27,6 +28,15 @@ pub struct AuditLine {
     pub outcome: &'static str,
     /// Whole duration in milliseconds.
     pub duration_ms: u64,
+    /// Model that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Tokens of the question, as the provider counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_tokens: Option<u64>,
+    /// Tokens of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_tokens: Option<u64>,
 }
 
 impl AuditLine {
@@ -42,15 +52,14 @@ mod tests {
 
     #[test]
     fn key_set_and_order() {
-        let line =
+        let mut line =
             AuditLine { ts: "2026-05-28T10:11:12+00:00".into(), status: 200, outcome: "ok", ..Default::default() };
-        assert_eq!(
-            line.to_line(),
-            concat!(
-                r#"{"ts":"2026-05-28T10:11:12+00:00","scope":"","subject":"","credential_set":"","provider":"","method":"","#,
-                r#""path":"","status":200,"outcome":"ok","duration_ms":0}"#,
-                "\n"
-            )
+        let always = concat!(
+            r#"{"ts":"2026-05-28T10:11:12+00:00","scope":"","subject":"","credential_set":"","provider":"","method":"","#,
+            r#""path":"","status":200,"outcome":"ok","duration_ms":0"#,
         );
+        assert_eq!(line.to_line(), format!("{always}}}\n"));
+        (line.model, line.input_tokens, line.output_tokens) = (Some("m".into()), Some(3), Some(0));
+        assert_eq!(line.to_line(), format!("{always},\"model\":\"m\",\"input_tokens\":3,\"output_tokens\":0}}\n"));
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use base::fault::{Fault, Kind};
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Header value in a route that lets the broker choose by credential type.
 pub const DYNAMIC: &str = "dynamic";
@@ -43,9 +43,14 @@ pub struct Route {
     /// Headers added for OAuth credentials.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub oauth_extra_headers: IndexMap<String, String>,
-    /// Refresh of OAuth credentials.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Refresh of OAuth credentials. One that is off counts as absent: it costs the refreshing, not the table.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "if_usable")]
     pub oauth_refresh: Option<OauthRefresh>,
+}
+
+fn if_usable<'de, D: Deserializer<'de>>(from: D) -> Result<Option<OauthRefresh>, D::Error> {
+    let raw = serde_json::Value::deserialize(from)?;
+    Ok(serde_json::from_value(raw).ok())
 }
 
 fn authorization() -> String {
@@ -151,6 +156,21 @@ mod tests {
         assert_eq!((table["b"].auth_header.as_str(), table["b"].auth_prefix.as_str()), ("Authorization", "Bearer "));
         assert_eq!(parse(to_json(&table).as_bytes()).unwrap(), table);
         assert!(to_json(&table).contains("\"auth_prefix\": \"\""));
+    }
+
+    #[test]
+    fn an_unusable_refresh_costs_only_itself() {
+        for (refresh, usable) in [
+            (r#"{"token_url": "https://t", "client_id": "c"}"#, true),
+            (r#"{"token_url": "https://t", "client_id": "c", "scope": null, "more": 1}"#, true),
+            (r#"{"token_url": "https://t"}"#, false),
+            (r#"{"token_url": 7, "client_id": "c"}"#, false),
+            ("[]", false),
+            ("null", false),
+        ] {
+            let text = format!(r#"{{"a": {{"upstream": "https://a", "oauth_refresh": {refresh}}}}}"#);
+            assert_eq!(parse(text.as_bytes()).unwrap()["a"].oauth_refresh.is_some(), usable, "{refresh}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::{Identity, Markers, PHANTOM_CREDENTIALS_MARKER};
+use broker::{CODEX_SHARED_OAUTH_MARKER, Markers, Owner, PHANTOM_CREDENTIALS_MARKER};
 use serde_json::{Value, json};
 use vault::{VaultCell, VaultState};
 
@@ -94,7 +94,7 @@ fn revoking_acts_at_the_next_request() {
 #[test]
 fn another_containers_token_is_no_token() {
     let stub = Stub::ok();
-    let identity = Identity { scope: "proj".into(), subject: "task".into() };
+    let identity = Owner { scope: "proj".into(), subject: "task".into() };
     let stage = Stage::with(json!({"p": {"upstream": stub.url()}}), identity, Markers::default());
     stage.vault.grant("other-task", "proj", "task2", "p");
     stage.vault.grant("other-project", "proj2", "task", "p");
@@ -116,7 +116,7 @@ fn markers_follow_the_allowance() {
         "oauth_extra_headers": {"anthropic-beta": "oauth-2025-04-20"},
     }});
     let line = format!("Authorization: Bearer {PHANTOM_CREDENTIALS_MARKER}");
-    let stage = Stage::with(routes.clone(), Identity::default(), Markers::default());
+    let stage = Stage::with(routes.clone(), Owner::default(), Markers::default());
     stage.vault.store("claude", json!({"type": "oauth", "access_token": "at", "refresh_token": "rt"}));
     for (sent, expected) in [
         (&["Anthropic-Beta: x"][..], "x,oauth-2025-04-20"),
@@ -132,8 +132,67 @@ fn markers_follow_the_allowance() {
     assert_eq!((&audited["scope"], &audited["subject"]), (&json!("__static__"), &json!("__static__")));
 
     let none = Markers { allowed: Some(vec![]), ..Markers::default() };
-    let closed = Stage::with(routes, Identity::default(), none);
+    let closed = Stage::with(routes, Owner::default(), none);
     assert_eq!(closed.ask("GET /", &[&line]).status(), 401);
+}
+
+// improves: 21-5.12-markers-scoped
+#[test]
+fn a_marker_lives_in_its_containers_set_and_dies_with_its_tokens() {
+    let stub = Stub::ok();
+    let owner = Owner { scope: "proj".into(), subject: "task".into() };
+    let markers = Markers { allowed: Some(vec!["claude".into(), "codex".into()]), credential_set: "team".into() };
+    let route = json!({"upstream": stub.url()});
+    let stage = Stage::with(json!({"p": route, "claude": route, "codex": route}), owner, markers);
+    stage.vault.store_set("team", "claude", json!({"type": "oauth", "access_token": "team-token"}));
+    stage.vault.store_set("team", "codex", json!({"type": "api_key", "key": REAL}));
+    let claude = format!("Authorization: Bearer {PHANTOM_CREDENTIALS_MARKER}");
+    let ask = |line: &str| stage.ask("GET /", &[line]).status();
+    assert_eq!(ask(&claude), 200);
+    assert_eq!(stub.last().all("authorization"), ["Bearer team-token"]);
+    let line = stage.audit_of(1).remove(0);
+    assert_eq!((&line["scope"], &line["subject"]), (&json!("proj"), &json!("task")));
+    assert_eq!(line["credential_set"], "team");
+    // A marker is for a login, never for a key.
+    assert_eq!(ask(&format!("Authorization: Bearer {CODEX_SHARED_OAUTH_MARKER}")), 401);
+    // Another task's revocation changes nothing, its own does.
+    stage.vault.grant("other", "proj", "task2", "p");
+    stage.vault.store.revoke_tokens("proj", "task2").unwrap();
+    assert_eq!(ask(&claude), 200);
+    stage.vault.store.revoke_tokens("proj", "task").unwrap();
+    assert_eq!(ask(&claude), 401);
+    assert_eq!(stage.audit_of(4).pop().unwrap()["outcome"], "invalid_token");
+}
+
+#[test]
+fn consumption_is_audited_and_the_stream_is_untouched() {
+    let events = concat!(
+        "data: {\"type\":\"message_start\",\"message\":{\"model\":\"claude-x\",\"usage\":{\"input_tokens\":5,\"output_tokens\":1}}}\n\n",
+        "data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":42}}\n\n",
+    );
+    let stub = Stub::new(move |visit| {
+        visit.body();
+        visit.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+        for piece in events.as_bytes().chunks(11) {
+            visit.send(format!("{:x}\r\n{}\r\n", piece.len(), std::str::from_utf8(piece).unwrap()));
+        }
+        if visit.head.first.contains("cut") {
+            return crate::stage::Then::Close;
+        }
+        visit.send("0\r\n\r\n");
+        crate::stage::Then::Stay
+    });
+    let stage = Stage::to(&stub);
+    for path in ["/whole", "/cut"] {
+        let reply = stage.get(path);
+        assert_eq!(reply.text(), events);
+    }
+    for line in stage.audit_of(2) {
+        assert_eq!(
+            (&line["model"], &line["input_tokens"], &line["output_tokens"]),
+            (&json!("claude-x"), &json!(5), &json!(42))
+        );
+    }
 }
 
 #[test]
@@ -161,7 +220,7 @@ fn requests_wait_for_the_first_unlock() {
     vault.store("p", json!({"key": REAL}));
     let cell = VaultCell::new();
     let routes = json!({"p": {"upstream": stub.url()}});
-    let stage = Stage::start(routes, Identity::default(), Markers::default(), vault.clone(), cell.clone());
+    let stage = Stage::start(routes, Owner::default(), Markers::default(), vault.clone(), cell.clone());
     let unlocker = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
         cell.set(VaultState::Open(vault.store.clone()));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use broker::{Broker, BrokerConfig, Identity, Markers};
+use broker::{Broker, BrokerConfig, Markers, Owner};
 use serde_json::{Value, json};
 use vault::{Store, VaultCell};
 
@@ -254,7 +254,7 @@ pub struct Stage {
 impl Stage {
     /// A broker whose routes are `routes`, with every provider's key in the vault and one token for provider `p`.
     pub fn new(routes: Value) -> Self {
-        Self::with(routes, Identity::default(), Markers::default())
+        Self::with(routes, Owner::default(), Markers::default())
     }
 
     /// One route `p` to the stub, bearer style.
@@ -262,22 +262,22 @@ impl Stage {
         Self::new(json!({"p": {"upstream": stub.url()}}))
     }
 
-    pub fn with(routes: Value, identity: Identity, markers: Markers) -> Self {
+    pub fn with(routes: Value, owner: Owner, markers: Markers) -> Self {
         let vault = Arc::new(TestVault::default());
         vault.grant(PHANTOM, "proj", "task", "p");
         for provider in routes.as_object().unwrap().keys() {
             vault.store(provider, json!({"type": "api_key", "key": REAL}));
         }
         let cell = VaultCell::open(vault.store.clone());
-        Self::start(routes, identity, markers, vault, cell)
+        Self::start(routes, owner, markers, vault, cell)
     }
 
-    pub fn start(routes: Value, identity: Identity, markers: Markers, vault: Arc<TestVault>, cell: VaultCell) -> Self {
+    pub fn start(routes: Value, owner: Owner, markers: Markers, vault: Arc<TestVault>, cell: VaultCell) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let routes_path = dir.path().join("routes.json");
         std::fs::write(&routes_path, routes.to_string()).unwrap();
         let audit_path = Some(dir.path().join("audit.jsonl"));
-        let config = BrokerConfig { routes_path, audit_path, identity, markers };
+        let config = BrokerConfig { routes_path, audit_path, owner, markers };
         let broker = Broker::new(config, cell.clone()).unwrap();
         let listener = base::socket::bind_unix(&dir.path().join("vault.sock")).unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel();
