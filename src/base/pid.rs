@@ -99,6 +99,26 @@ pub fn end_supervisor(pid: i32, container: &str, grace: Duration) -> io::Result<
     wait_for_end(&handle, Duration::from_secs(1)).map(|_| true)
 }
 
+/// Sends a signal to the supervisor of a container; false when there is none.
+///
+/// # Errors
+/// The operating system's, for example when the signal is not permitted.
+pub fn signal_supervisor(pid: i32, container: &str, signal: Signal) -> io::Result<bool> {
+    let handle = match handle(pid) {
+        Ok(handle) => handle,
+        Err(error) if is_gone(&error) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if !supervises(pid, container) {
+        return Ok(false);
+    }
+    match rustix::process::pidfd_send_signal(&handle, signal) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::SRCH) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// A group exists only when the process made one; older supervisors are at least killed themselves.
 fn kill_group(pid: i32, handle: &OwnedFd) -> io::Result<()> {
     let group = Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH)?;

@@ -14,6 +14,7 @@ mod gate;
 mod images;
 mod key;
 mod mirror;
+mod passphrase;
 mod podman;
 mod port;
 mod sandbox;
@@ -27,6 +28,7 @@ fn _lib(m: &Bound<'_, PyModule>) -> PyResult<()> {
     base::register(m)?;
     podman::register(m)?;
     vault::register(m)?;
+    passphrase::register(m)?;
     key::register(m)?;
     signer::register(m)?;
     mirror::register(m)?;

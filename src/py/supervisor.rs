@@ -55,6 +55,19 @@ fn supervisor_kill_all(py: Python<'_>, state_root: Option<PathBuf>) -> PyResult<
     Ok(py.detach(|| hook::kill_all_supervisors(&root)))
 }
 
+/// Makes every running supervisor drop the vault (`lock`), or see whether it opens now.
+#[pyfunction]
+#[pyo3(signature = (lock, state_root=None))]
+fn supervisor_tell_all(
+    py: Python<'_>,
+    lock: bool,
+    state_root: Option<PathBuf>,
+) -> PyResult<Vec<(String, Option<String>)>> {
+    let root = root(state_root).map_err(errors::to_py)?;
+    let word = if lock { hook::Word::Lock } else { hook::Word::Look };
+    Ok(py.detach(|| hook::tell_all_supervisors(&root, word)))
+}
+
 #[pyfunction]
 fn supervisor_discard(
     py: Python<'_>,
@@ -77,6 +90,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(supervisor_uninstall_hooks, m)?)?;
     m.add_function(wrap_pyfunction!(supervisor_check_hooks, m)?)?;
     m.add_function(wrap_pyfunction!(supervisor_kill_all, m)?)?;
+    m.add_function(wrap_pyfunction!(supervisor_tell_all, m)?)?;
     m.add_function(wrap_pyfunction!(supervisor_discard, m)?)?;
     m.add_function(wrap_pyfunction!(supervisor_hooks_conf, m)?)
 }

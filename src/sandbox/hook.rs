@@ -15,7 +15,7 @@ use base::process::Run;
 use serde_json::{Value, json};
 
 pub use crate::hookconf::{Conf, ConfFault};
-pub use crate::hooksweep::{discard, kill_all_supervisors, sweep};
+pub use crate::hooksweep::{Word, discard, kill_all_supervisors, sweep, tell_all_supervisors};
 
 /// The stages that the hook serves.
 pub const STAGES: [&str; 2] = ["createRuntime", "poststop"];

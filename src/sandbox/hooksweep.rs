@@ -15,13 +15,44 @@ pub const STRAY_AGE: Duration = Duration::from_secs(3600);
 /// One entry per pid file, in the order of their names: the container's id, and what went wrong. A pid file stays only
 /// when its process could not be killed.
 pub fn kill_all_supervisors(state_root: &Path) -> Vec<(String, Option<String>)> {
+    pid_files(state_root).into_iter().map(|(id, path)| kill(id, &path)).collect()
+}
+
+/// What running supervisors can be told about the vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// Close the vault, forget its key, and open it again only after something has changed.
+    Lock,
+    /// See whether the vault opens now.
+    Look,
+}
+
+/// Tells every running supervisor; one entry for each that was there: the container's id, and what went wrong.
+pub fn tell_all_supervisors(state_root: &Path, word: Word) -> Vec<(String, Option<String>)> {
+    let signal = match word {
+        Word::Lock => rustix::process::Signal::USR1,
+        Word::Look => rustix::process::Signal::USR2,
+    };
+    let tell = |(id, path): (String, PathBuf)| {
+        let told = read_pid(&path).and_then(|pid| base::pid::signal_supervisor(pid, &id, signal));
+        match told {
+            Ok(false) => None,
+            Ok(true) => Some((id, None)),
+            Err(error) => Some((id, Some(error.to_string()))),
+        }
+    };
+    pid_files(state_root).into_iter().filter_map(tell).collect()
+}
+
+/// Container ids and their pid files, ordered by name.
+fn pid_files(state_root: &Path) -> Vec<(String, PathBuf)> {
     let mut files = entries(&state_root.join("pids"));
     files.sort();
     let container = |path: &Path| {
         let name = path.file_name()?.to_str()?;
         Some(name.strip_prefix("supervisor-")?.strip_suffix(".pid")?.to_owned())
     };
-    files.into_iter().filter_map(|path| Some((container(&path)?, path))).map(|(id, path)| kill(id, &path)).collect()
+    files.into_iter().filter_map(|path| Some((container(&path)?, path))).collect()
 }
 
 fn kill(id: String, path: &Path) -> (String, Option<String>) {

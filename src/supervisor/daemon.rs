@@ -16,6 +16,7 @@ use crate::pidfile::PidFile;
 use crate::ready::Teller;
 use crate::service::compose;
 use crate::sidecarfile::SidecarFile;
+use crate::signals::Signals;
 use crate::watchdog::{self, Duty};
 
 /// Names the descriptors that the hook left open: `<readiness pipe>,<lock>`.
@@ -36,6 +37,7 @@ pub struct Order {
 pub fn run(order: &Order) -> u8 {
     harden::process();
     harden::allocator();
+    Signals::disarm();
     let (pipe, lock) = inherited();
     let mut teller = Teller::new(pipe);
     match prepare(order, lock) {

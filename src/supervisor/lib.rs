@@ -13,6 +13,7 @@ mod daemon;
 mod diary;
 mod entry;
 mod fault;
+mod folderwatch;
 mod harden;
 mod hook;
 mod listening;

@@ -3,6 +3,22 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use rustix::process::Signal;
+
+/// Tells the worker to close the vault and forget its key.
+pub const LOCK: Signal = Signal::USR1;
+/// Tells the worker to see whether the vault opens now.
+pub const LOOK: Signal = Signal::USR2;
+
+/// What the pending signals ask for.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// End everything.
+    pub stop: bool,
+    /// [`LOCK`] or [`LOOK`], for the worker; the last one counts.
+    pub relay: Option<Signal>,
+}
+
 /// Blocked signals, readable from a descriptor.
 #[derive(Debug)]
 pub struct Signals {
@@ -10,7 +26,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Blocks SIGTERM, SIGINT, SIGHUP and SIGCHLD for this thread and opens the descriptor.
+    /// Blocks SIGTERM, SIGINT, SIGHUP, SIGCHLD and the two relayed ones for this thread and opens the descriptor.
     ///
     /// # Errors
     /// The operating system's.
@@ -19,7 +35,7 @@ impl Signals {
         unsafe {
             let mut set = std::mem::zeroed::<libc::sigset_t>();
             libc::sigemptyset(&mut set);
-            for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGCHLD] {
+            for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGCHLD, libc::SIGUSR1, libc::SIGUSR2] {
                 libc::sigaddset(&mut set, signal);
             }
             if libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) != 0 {
@@ -33,6 +49,14 @@ impl Signals {
         }
     }
 
+    /// Makes [`LOCK`] and [`LOOK`] harmless until somebody listens; they would end a process that knows nothing of them.
+    pub fn disarm() {
+        for signal in [libc::SIGUSR1, libc::SIGUSR2] {
+            // SAFETY: ignoring a signal installs no handler.
+            unsafe { libc::signal(signal, libc::SIG_IGN) };
+        }
+    }
+
     /// Undoes the blocking; for a forked worker, which has handlers of its own.
     pub fn unblock() {
         // SAFETY: the set is initialised before use.
@@ -43,15 +67,20 @@ impl Signals {
         }
     }
 
-    /// Takes all pending signals; true when one of them asks us to stop.
-    pub fn asked_to_stop(&self) -> bool {
-        let mut stop = false;
+    /// Takes all pending signals.
+    pub fn take(&self) -> Taken {
+        let mut taken = Taken::default();
         let mut buffer = [0u8; size_of::<libc::signalfd_siginfo>()];
         while rustix::io::read(&self.fd, &mut buffer) == Ok(buffer.len()) {
             let number = u32::from_ne_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]);
-            stop |= matches!(i32::try_from(number), Ok(libc::SIGTERM | libc::SIGINT));
+            match i32::try_from(number) {
+                Ok(libc::SIGTERM | libc::SIGINT) => taken.stop = true,
+                Ok(libc::SIGUSR1) => taken.relay = Some(LOCK),
+                Ok(libc::SIGUSR2) => taken.relay = Some(LOOK),
+                _ => {}
+            }
         }
-        stop
+        taken
     }
 }
 

@@ -1,114 +1,253 @@
-//! Opening the vault: at once, and again whenever something changed that could make it open.
+//! Opening the vault: at once, and again whenever something changed that could make it open; closing it when it is locked.
 //!
-//! Invariants: the key derivation runs beside the services, never before them; a tier that asks a person or a device is
-//! asked again only after a change; a vault that does not exist is not created; nothing secret is logged.
+//! Invariants: the key derivation runs beside the services, never before them; a tier that asks a device is asked again
+//! only after a change; a vault that does not exist is not created; nothing secret is logged. When the place that the
+//! passphrase came from is emptied, the database is closed and its key is wiped, whatever request is under way. A vault
+//! that was replaced or changed its key is opened anew.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-use vault::passphrase::{self, Tiers};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+use vault::passphrase::{self, Source, Tiers, handover, sealed};
 use vault::{Store, VaultError, VaultState};
 use wire::sidecar::Sidecar;
 
+use crate::folderwatch::FolderWatch;
 use crate::harden;
 use crate::paths;
 use crate::service::Shift;
 
 const TRY_EVERY: Duration = Duration::from_secs(5);
+/// A keyring opens without leaving a trace in any file, so it is asked from time to time.
+const ASK_KEYRING_EVERY: Duration = Duration::from_secs(30);
 /// The key derivation fills a processor; the hook that waits for us, and the start of the container, go first.
 const HEAD_START: Duration = Duration::from_millis(20);
+/// Files are often made in several steps.
+const SETTLE: Duration = Duration::from_millis(20);
 
-/// Opens the vault for the services, however long that takes.
+/// Keeps the vault open as long as it may be, for the services.
 pub async fn keep_trying(sidecar: Sidecar, shift: Shift) {
-    let sidecar = Arc::new(sidecar);
-    let mut seen = None;
+    let mut keeper = Keeper { sidecar: Arc::new(sidecar), shift, phase: Phase::Due };
+    let (lock, look) = (signal(SignalKind::user_defined1()), signal(SignalKind::user_defined2()));
+    let (Ok(mut lock), Ok(mut look)) = (lock, look) else {
+        return keeper.shift.vault.set(VaultState::Locked("signals cannot be received".into()));
+    };
     tokio::time::sleep(HEAD_START).await;
+    let vault_folder = keeper.sidecar.db_path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let watch = FolderWatch::on([keeper.sidecar.runtime_dir.as_path(), &vault_folder]);
     loop {
-        let signs = watched_files(&sidecar).iter().map(|f| fingerprint(f)).collect::<Vec<_>>();
-        if seen.as_ref() != Some(&signs) {
-            let subject = sidecar.clone();
-            let tried = tokio::task::spawn_blocking(move || open(&subject)).await;
-            harden::release_memory();
-            match tried.unwrap_or_else(|panic| Err(Refusal::last(panic.to_string()))) {
-                Ok(store) => {
-                    shift.vault.set(VaultState::Open(Arc::new(store)));
-                    return;
-                }
-                Err(refusal) => {
+        keeper.step().await;
+        tokio::select! {
+            () = tokio::time::sleep(TRY_EVERY) => {}
+            () = watch.changed() => tokio::time::sleep(SETTLE).await,
+            _ = lock.recv() => keeper.obey().await,
+            _ = look.recv() => keeper.look_again(),
+        }
+    }
+}
+
+/// What the keeper is about.
+enum Phase {
+    /// The next step tries to open the vault.
+    Due,
+    /// An attempt failed; another follows when the signs change or the time comes.
+    Refused(Signs, Option<Instant>),
+    /// Somebody wants it closed, until a tier changes or somebody wants it looked at.
+    Ordered(Signs),
+    /// It is open.
+    Open(Opened),
+}
+
+struct Opened {
+    store: Arc<Store>,
+    source: Source,
+    /// What the files looked like when the store was last known to be good.
+    signs: Signs,
+}
+
+/// Fingerprints of the files of which a change may make the vault open, or closed.
+type Signs = Vec<Option<Sign>>;
+/// Device, inode, size and time of a file.
+type Sign = (u64, u64, u64, i64, i64);
+
+struct Keeper {
+    sidecar: Arc<Sidecar>,
+    shift: Shift,
+    phase: Phase,
+}
+
+impl Keeper {
+    /// Opens, closes or leaves things as they are; closing may be followed by opening anew at once.
+    async fn step(&mut self) {
+        if let Phase::Open(opened) = &self.phase
+            && let Some(why) = self.must_close(opened).await
+        {
+            self.close(&why).await;
+            self.phase = Phase::Due;
+        }
+        let signs = self.signs();
+        let due = match &mut self.phase {
+            Phase::Due => true,
+            Phase::Refused(seen, again) => *seen != signs || again.is_some_and(|time| time <= Instant::now()),
+            Phase::Ordered(seen) => seen[OF_TIERS..] != signs[OF_TIERS..],
+            Phase::Open(opened) => {
+                opened.signs = signs.clone();
+                false
+            }
+        };
+        if due {
+            self.try_to_open(signs).await;
+        }
+    }
+
+    async fn try_to_open(&mut self, signs: Signs) {
+        let subject = self.sidecar.clone();
+        let tried = tokio::task::spawn_blocking(move || open(&subject)).await;
+        harden::release_memory();
+        match tried.unwrap_or_else(|panic| Err(Refusal::last(panic.to_string()))) {
+            Ok((store, source)) => {
+                let store = Arc::new(store);
+                self.shift.vault.set(VaultState::Open(store.clone()));
+                self.phase = Phase::Open(Opened { store, source, signs });
+            }
+            Err(refusal) => {
+                let told = matches!(self.shift.vault.state(), VaultState::Locked(why) if why == refusal.why);
+                if !told {
                     tracing::warn!("the vault stays locked: {}", refusal.why);
-                    shift.vault.set(VaultState::Locked(refusal.why));
-                    seen = (!refusal.passing).then_some(signs);
+                    self.shift.vault.set(VaultState::Locked(refusal.why));
                 }
+                self.phase = Phase::Refused(signs, refusal.again.map(|pause| Instant::now() + pause));
             }
         }
-        tokio::time::sleep(TRY_EVERY).await;
+    }
+
+    /// Takes the vault away from all services; the key is wiped when this returns.
+    async fn close(&mut self, why: &str) {
+        let before = std::mem::replace(&mut self.phase, Phase::Due);
+        self.shift.vault.set(VaultState::Locked(why.to_owned()));
+        if let Phase::Open(Opened { store, .. }) = before {
+            tracing::warn!("the vault is closed: {why}");
+            let _ = tokio::task::spawn_blocking(move || store.close()).await;
+            harden::release_memory();
+        }
+    }
+
+    async fn obey(&mut self) {
+        self.close("somebody asked for it").await;
+        self.phase = Phase::Ordered(self.signs());
+    }
+
+    fn look_again(&mut self) {
+        if !matches!(self.phase, Phase::Open(_)) {
+            self.phase = Phase::Due;
+        }
+    }
+
+    /// Why the open vault must not stay open, or cannot.
+    async fn must_close(&self, opened: &Opened) -> Option<String> {
+        let emptied = match opened.source {
+            Source::SessionFile => is_gone(&paths::session_file(&self.sidecar)),
+            Source::SystemdCreds => !sealed::is_present(&sealed_file(&self.sidecar)),
+            Source::Config => base::setting::credentials().passphrase.is_none_or(|p| p.is_empty()),
+            Source::Keyring | Source::PassphraseCommand | Source::Prompt => false,
+        };
+        if emptied {
+            return Some(format!("the tier `{}` no longer has the passphrase", opened.source.label()));
+        }
+        let signs = self.signs();
+        if signs == opened.signs {
+            return None;
+        }
+        let identity = |signs: &Signs| signs.first().copied().flatten().map(|sign| (sign.0, sign.1));
+        if identity(&signs) != identity(&opened.signs) {
+            return Some("its file was replaced".into());
+        }
+        let store = opened.store.clone();
+        let read = tokio::task::spawn_blocking(move || store.list_credential_sets().map(drop)).await;
+        match read {
+            Ok(Err(VaultError::Busy(_))) | Ok(Ok(())) | Err(_) => None,
+            Ok(Err(error)) => Some(base::fault::explain(&error)),
+        }
+    }
+
+    fn signs(&self) -> Signs {
+        watched_files(&self.sidecar).iter().map(|f| sign(f)).collect()
     }
 }
 
 struct Refusal {
     why: String,
-    /// True when the same attempt may succeed later.
-    passing: bool,
+    /// When the same attempt may succeed although no file has changed.
+    again: Option<Duration>,
 }
 
 impl Refusal {
     fn last(why: String) -> Self {
-        Self { why, passing: false }
+        Self { why, again: None }
     }
 }
 
-fn open(sidecar: &Sidecar) -> Result<Store, Refusal> {
+fn open(sidecar: &Sidecar) -> Result<(Store, Source), Refusal> {
     if !sidecar.db_path.is_file() {
         return Err(Refusal::last(format!("there is no vault at `{}`", sidecar.db_path.display())));
     }
     let refused = |error: VaultError| Refusal {
-        passing: matches!(error, VaultError::Busy(_)),
+        again: matches!(error, VaultError::Busy(_)).then_some(Duration::ZERO),
         why: base::fault::explain(&error),
     };
-    let tiers = tiers(sidecar).map_err(Refusal::last)?;
+    let tiers = tiers(sidecar);
     let Some((secret, source)) = passphrase::resolve(&tiers).map_err(refused)? else {
-        return Err(Refusal::last("no tier has a passphrase".into()));
+        let again = tiers.use_keyring.then_some(ASK_KEYRING_EVERY);
+        return Err(Refusal { why: "no tier has a passphrase".into(), again });
     };
-    let store = Store::open(&sidecar.db_path, &secret).map_err(refused)?;
+    let store = handover::open(&sidecar.db_path, &secret).map_err(refused)?;
     tracing::info!("vault unlocked with the passphrase from `{}`", source.label());
-    Ok(store)
+    Ok((store, source))
 }
 
 /// The session file and the sealed file lie where the sidecar says; the rest is the operator's configuration.
-fn tiers(sidecar: &Sidecar) -> Result<Tiers, String> {
-    let section = base::config::section("credentials");
+fn tiers(sidecar: &Sidecar) -> Tiers {
+    let section = base::setting::credentials();
     for remark in base::notice::take() {
         tracing::warn!("{remark}");
     }
-    let text = |key: &str| match section.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(format!("`credentials.{key}` of the configuration is not a text")),
-    };
-    Ok(Tiers {
+    Tiers {
         session_file: Some(paths::session_file(sidecar)),
-        systemd_creds_file: Some(paths::beside_vault(sidecar, "vault.passphrase.cred")),
-        passphrase_command: text("passphrase_command")?,
-        config_passphrase: text("passphrase")?.map(base::secret::Secret::new),
-    })
+        systemd_creds_file: Some(sealed_file(sidecar)),
+        use_keyring: section.use_keyring,
+        keyring_may_ask: false,
+        passphrase_command: section.passphrase_command,
+        config_passphrase: section.passphrase,
+    }
 }
 
-/// Files of which a change may make the vault open.
+fn sealed_file(sidecar: &Sidecar) -> PathBuf {
+    paths::beside_vault(sidecar, "vault.passphrase.cred")
+}
+
+/// Where the tiers begin among the watched files.
+const OF_TIERS: usize = 2;
+
+/// The vault comes first; its write-ahead log tells of changes that the file itself shows later. The tiers follow.
 fn watched_files(sidecar: &Sidecar) -> Vec<PathBuf> {
-    let mut files = vec![
-        sidecar.db_path.clone(),
-        paths::session_file(sidecar),
-        paths::beside_vault(sidecar, "vault.passphrase.cred"),
-    ];
+    let vault = &sidecar.db_path;
+    let log = vault.with_file_name(format!("{}-wal", vault.file_name().unwrap_or_default().to_string_lossy()));
+    let mut files = vec![vault.clone(), log, paths::session_file(sidecar), sealed_file(sidecar)];
     files.extend(base::config::files().into_iter().map(|(_, path)| path));
     files
 }
 
-/// Inode, size and time of a file; nothing for a missing one.
-fn fingerprint(path: &Path) -> Option<(u64, u64, i64, i64)> {
+/// Nothing for a missing file.
+fn sign(path: &Path) -> Option<Sign> {
     use std::os::unix::fs::MetadataExt;
     let meta = std::fs::symlink_metadata(path).ok()?;
-    Some((meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
+    Some((meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
+}
+
+/// Only a file that is really not there counts: an unreadable folder is no order to lock.
+fn is_gone(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }

@@ -127,8 +127,12 @@ fn wait(duty: &Duty, signals: &Signals, worker: Option<Pid>, until: Option<Insta
         let left = until.map(|u| u.saturating_duration_since(Instant::now()));
         let look = handle.is_none().then_some(LOOK_EVERY);
         poll(signals.as_fd(), handle.map(AsFd::as_fd), [left, look].into_iter().flatten().min());
-        if signals.asked_to_stop() {
+        let taken = signals.take();
+        if taken.stop {
             return Happening::Stop("asked to stop");
+        }
+        if let (Some(signal), Some(worker)) = (taken.relay, worker) {
+            let _ = rustix::process::kill_process(worker, signal);
         }
         if duty.container.has_ended() {
             return Happening::Stop("the container has ended");
