@@ -38,7 +38,8 @@ pub const AFTER_KEEPING: &[(&str, &str)] =
     &[("receive.denyDeletes", "false"), ("receive.denyNonFastForwards", "false")];
 
 /// Fetches by hand end in our namespace, also those of programs that know the remote `origin` only.
-const FETCH: &[&str] = &["+refs/heads/*:refs/terok/upstream/heads/*", "+refs/tags/*:refs/terok/upstream/tags/*"];
+pub(crate) const FETCH: &[&str] =
+    &["+refs/heads/*:refs/terok/upstream/heads/*", "+refs/tags/*:refs/terok/upstream/tags/*"];
 
 /// Writes the configuration; `address` is the upstream's, without a password.
 ///

@@ -122,6 +122,7 @@ fn passes(reach: &Reach, name: &OsStr) -> bool {
 pub struct Git {
     reach: Reach,
     settings: Vec<(String, String)>,
+    variables: Vec<(String, String)>,
     words: Vec<OsString>,
     input: Option<Vec<u8>>,
     limit: Option<Duration>,
@@ -150,6 +151,12 @@ impl Git {
     /// One more setting, stronger than the repository's.
     pub fn setting(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((key.into(), value.into()));
+        self
+    }
+
+    /// One more environment variable.
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.variables.push((name.into(), value.into()));
         self
     }
 
@@ -187,6 +194,9 @@ impl Git {
         let mut run = Run::new(std::iter::once(OsStr::new("git")).chain(self.words.iter().map(OsString::as_os_str)));
         run = run.bare_env().alone();
         for (name, value) in environment(&self.reach, &self.settings) {
+            run = run.env(name, value);
+        }
+        for (name, value) in &self.variables {
             run = run.env(name, value);
         }
         if let Some(input) = self.input {
@@ -229,7 +239,7 @@ mod tests {
         env.into_iter().filter(|(_, v)| v == "ambient").map(|(k, _)| k.into_string().unwrap()).collect()
     }
 
-    // improves: gate-mirror-m6 gate-mirror-m7
+    // improves: 22-M6-no-prompt 22-M7-clean-environment
     #[test]
     fn little_of_our_environment_reaches_git() {
         assert_eq!(from_ambient(&Reach::Local), ["PATH", "HOME"]);

@@ -4,9 +4,27 @@
 //! stays reachable; no hook, filter or configuration that came with a repository's content ever runs; git never asks a
 //! person.
 
+pub mod address;
 pub mod backup;
+pub mod cache;
 pub mod config;
+pub mod create;
 pub mod fault;
 pub mod git;
+pub mod heal;
+pub mod hold;
 pub mod ledger;
+pub mod pull;
 pub mod refs;
+#[cfg(test)]
+mod stage;
+pub mod state;
+mod sync;
+pub mod upstream;
+
+pub use address::{Address, is_ssh};
+pub use create::{Prepared, prepare};
+pub use fault::MirrorError;
+pub use hold::Listener;
+pub use sync::{follow, synchronise};
+pub use upstream::{Upstream, error_text};

@@ -1,0 +1,97 @@
+//! A stage for tests: an upstream, a mirror of it, and people who push.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::fault::MirrorError;
+use crate::git::Reach;
+use crate::pull::Pulled;
+use crate::{Address, Upstream};
+
+pub(crate) struct Stage {
+    dir: tempfile::TempDir,
+    pub(crate) mirror: PathBuf,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let stage = Self { mirror: dir.path().join("gate/p.git"), dir };
+        stage.git(stage.dir.path(), &["init", "-q", "--bare", "--initial-branch=main", "upstream.git"]);
+        stage.git(stage.dir.path(), &["init", "-q", "--initial-branch=main", "work"]);
+        stage
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn address(&self) -> Upstream {
+        let address = Address::parse(&format!("file://{}", self.path("upstream.git").display())).unwrap();
+        Upstream { address, reach: Reach::User { personal: false } }
+    }
+
+    /// Creates the mirror when it is not there, and synchronises it.
+    pub(crate) fn sync(&self) -> Result<Pulled, MirrorError> {
+        self.sync_branches(None)
+    }
+
+    pub(crate) fn sync_branches(&self, branches: Option<&[String]>) -> Result<Pulled, MirrorError> {
+        let upstream = self.address();
+        crate::prepare(&self.mirror, Some(&upstream), None, false, &mut |_| true)?;
+        crate::synchronise(&self.mirror, &upstream, branches, &mut |_| true)
+    }
+
+    /// Runs git as a person would, and insists on success.
+    pub(crate) fn git(&self, dir: &Path, words: &[&str]) -> String {
+        let (ok, text) = self.try_git(dir, words);
+        assert!(ok, "git {words:?} in {}: {text}", dir.display());
+        text
+    }
+
+    pub(crate) fn try_git(&self, dir: &Path, words: &[&str]) -> (bool, String) {
+        let mut git = Command::new("git");
+        for name in ["AUTHOR", "COMMITTER"] {
+            git.env(format!("GIT_{name}_NAME"), "T").env(format!("GIT_{name}_EMAIL"), "t@example.org");
+        }
+        git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").env_remove("GIT_DIR");
+        let output = git.arg("-C").arg(dir).args(words).output().unwrap();
+        let text = if output.status.success() { output.stdout } else { output.stderr };
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    pub(crate) fn upstream(&self, words: &[&str]) -> String {
+        self.git(&self.path("upstream.git"), words)
+    }
+
+    /// Commits one file on top of the upstream's branch (or as a first commit) and pushes it there; the commit's id.
+    pub(crate) fn commit(&self, branch: &str, file: &str, content: &str) -> String {
+        let work = self.path("work");
+        let name = format!("refs/heads/{branch}");
+        let tip = self.try_git(&self.path("upstream.git"), &["rev-parse", "-q", "--verify", &name]);
+        self.try_git(&work, &["fetch", "-q", "../upstream.git", "+refs/heads/*:refs/remotes/u/*"]);
+        self.git(&work, &["checkout", "-q", "--orphan", "scratch"]);
+        self.git(&work, &["rm", "-rfq", "--ignore-unmatch", "."]);
+        if tip.0 {
+            self.git(&work, &["reset", "-q", "--hard", tip.1.trim()]);
+        }
+        if work.join(file).parent().is_some_and(Path::is_file) {
+            self.git(&work, &["rm", "-rfq", "."]);
+        }
+        std::fs::create_dir_all(work.join(file).parent().unwrap()).unwrap();
+        std::fs::write(work.join(file), content).unwrap();
+        self.git(&work, &["add", "-A"]);
+        self.git(&work, &["commit", "-q", "-m", &format!("{file} {content}")]);
+        self.git(&work, &["push", "-q", "../upstream.git", &format!("HEAD:{name}")]);
+        let id = self.git(&work, &["rev-parse", "HEAD"]);
+        self.git(&work, &["checkout", "-q", "--detach"]);
+        self.git(&work, &["branch", "-q", "-D", "scratch"]);
+        id.trim().to_owned()
+    }
+
+    /// What a reference of the mirror points to; empty when it is not there.
+    pub(crate) fn tip(&self, name: &str) -> String {
+        let (ok, text) = self.try_git(&self.mirror, &["rev-parse", "-q", "--verify", name]);
+        if ok { text.trim().to_owned() } else { String::new() }
+    }
+}
