@@ -3,12 +3,14 @@
 //! Invariants: members that nobody here knows survive; the compare-and-store of a refresh happens in one statement, so
 //! that no other process can come between, and a record that was deleted meanwhile is not made again.
 
-use rusqlite::OptionalExtension;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::error::VaultError;
-use crate::store::Store;
+use crate::store::{BUSY_TIMEOUT, Store};
 
 impl Store {
     /// Stores one credential record, replacing the one it had.
@@ -81,14 +83,27 @@ impl Store {
         expected: &str,
         new: &Map<String, Value>,
     ) -> Result<bool, VaultError> {
-        let text = json_text(new);
+        self.with(|c| replace_if(c, [set, provider, &json_text(new), expected]))
+    }
+
+    /// The same, but does not wait for another writer for longer than `patience`: whoever shares this store waits as
+    /// long as this call does.
+    ///
+    /// # Errors
+    /// [`VaultError::Busy`] soon, else the store's write failures.
+    pub fn update_credential_within(
+        &self,
+        patience: Duration,
+        set: &str,
+        provider: &str,
+        expected: &str,
+        new: &Map<String, Value>,
+    ) -> Result<bool, VaultError> {
         self.with(|c| {
-            c.prepare_cached(
-                "UPDATE credentials SET data = ?3 WHERE credential_set = ?1 AND provider = ?2 AND \
-                 CASE WHEN json_valid(data) THEN json_extract(data, '$.refresh_token') = ?4 ELSE 0 END",
-            )?
-            .execute([set, provider, &text, expected])
-            .map(|changed| changed > 0)
+            c.busy_timeout(patience)?;
+            let outcome = replace_if(c, [set, provider, &json_text(new), expected]);
+            c.busy_timeout(BUSY_TIMEOUT)?;
+            outcome
         })
     }
 
@@ -110,6 +125,12 @@ fn json_text(record: &Map<String, Value>) -> Zeroizing<String> {
     Zeroizing::new(serde_json::to_string(record).unwrap_or_else(|_| unreachable!("a JSON map has a text")))
 }
 
+fn replace_if(c: &Connection, [set, provider, text, expected]: [&str; 4]) -> rusqlite::Result<bool> {
+    let sql = "UPDATE credentials SET data = ?3 WHERE credential_set = ?1 AND provider = ?2 AND \
+               CASE WHEN json_valid(data) THEN json_extract(data, '$.refresh_token') = ?4 ELSE 0 END";
+    c.prepare_cached(sql)?.execute([set, provider, text, expected]).map(|changed| changed > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +144,26 @@ mod tests {
 
     fn record(text: &str) -> Map<String, Value> {
         serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn an_update_with_little_patience_does_not_keep_others_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let open = || Store::open(&path, &Secret::new("x")).unwrap();
+        let (ours, other) = (open(), open());
+        let record = |token: &str| Map::from_iter([("refresh_token".to_owned(), Value::from(token))]);
+        ours.store_credential("s", "p", &record("r1")).unwrap();
+        other.begin().unwrap();
+        let began = std::time::Instant::now();
+        let patience = Duration::from_millis(20);
+        let busy = ours.update_credential_within(patience, "s", "p", "r1", &record("r2"));
+        assert!(matches!(busy, Err(VaultError::Busy(_))) && began.elapsed() < Duration::from_secs(2));
+        other.end(false).unwrap();
+        assert!(ours.update_credential_within(patience, "s", "p", "r1", &record("r2")).unwrap());
+        assert!(!ours.update_credential_within(patience, "s", "p", "r1", &record("r3")).unwrap());
+        let timeout: i64 = ours.with(|c| c.query_row("PRAGMA busy_timeout", [], |row| row.get(0))).unwrap();
+        assert_eq!(timeout, 5000);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::error::VaultError;
 use crate::schema;
 
 /// How long a statement waits for another process, as in every other opener of this file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Size of a page of the encrypted file; its length is always a multiple.
 const PAGE: u64 = 4096;
 const PLAIN_HEADER: &[u8; 16] = b"SQLite format 3\0";
