@@ -20,6 +20,8 @@ pub mod refs;
 mod stage;
 pub mod state;
 mod sync;
+#[cfg(test)]
+mod tests;
 pub mod upstream;
 
 pub use address::{Address, is_ssh};

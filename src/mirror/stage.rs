@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::fault::MirrorError;
 use crate::git::Reach;
 use crate::pull::Pulled;
+use crate::upstream::Patience;
 use crate::{Address, Upstream};
 
 pub(crate) struct Stage {
@@ -28,7 +29,7 @@ impl Stage {
 
     pub(crate) fn address(&self) -> Upstream {
         let address = Address::parse(&format!("file://{}", self.path("upstream.git").display())).unwrap();
-        Upstream { address, reach: Reach::User { personal: false } }
+        Upstream { address, reach: Reach::User { personal: false }, patience: Patience::default() }
     }
 
     /// Creates the mirror when it is not there, and synchronises it.

@@ -14,13 +14,6 @@ use crate::git::{Git, Reach};
 use crate::hold::{Listener, lines};
 use crate::refs::{self, Reference};
 
-/// How long the upstream may take for a list of its references.
-const LISTING: Duration = Duration::from_secs(30);
-/// How long a transfer may say nothing; git reports progress several times a second.
-const SILENCE: Duration = Duration::from_secs(120);
-/// How long a transfer may take altogether.
-const TRANSFER: Duration = Duration::from_secs(6 * 3600);
-
 /// An upstream and the way to it.
 #[derive(Debug, Clone)]
 pub struct Upstream {
@@ -28,6 +21,26 @@ pub struct Upstream {
     pub address: Address,
     /// As whom we go there.
     pub reach: Reach,
+    /// How long it may take.
+    pub patience: Patience,
+}
+
+/// How long an upstream may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For a list of its references.
+    pub listing: Duration,
+    /// A transfer, without saying anything; git reports progress several times a second.
+    pub silence: Duration,
+    /// A transfer altogether.
+    pub transfer: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let (listing, silence) = (Duration::from_secs(30), Duration::from_secs(120));
+        Self { listing, silence, transfer: Duration::from_secs(6 * 3600) }
+    }
 }
 
 /// The upstream's references at one moment.
@@ -77,7 +90,7 @@ impl Upstream {
     /// [`MirrorError`].
     pub fn list(&self, listener: Listener<'_>) -> Result<Listing, MirrorError> {
         let git = Git::new(["ls-remote", "--symref", REMOTE, "HEAD", "refs/heads/*", "refs/tags/*"]);
-        let output = self.talk(git.limit(LISTING), &mut |_| listener(None))?;
+        let output = self.talk(git.limit(self.patience.listing), &mut |_| listener(None))?;
         Ok(Listing::parse(&output.stdout))
     }
 
@@ -88,7 +101,7 @@ impl Upstream {
     pub fn tip(&self, branch: &str, listener: Listener<'_>) -> Result<Option<String>, MirrorError> {
         let name = format!("{}{branch}", refs::HEADS);
         let git = Git::new(["ls-remote", REMOTE, &name]);
-        let output = self.talk(git.limit(LISTING), &mut |_| listener(None))?;
+        let output = self.talk(git.limit(self.patience.listing), &mut |_| listener(None))?;
         let listing = Listing::parse(&output.stdout);
         Ok(refs::upstream(name.as_bytes()).and_then(|here| listing.references.get(&here).cloned()))
     }
@@ -100,7 +113,7 @@ impl Upstream {
     pub fn fetch(&self, mirror: &Path, listener: Listener<'_>) -> Result<(), MirrorError> {
         let words = ["fetch", "--progress", "--prune", "--force", "--no-tags", "--no-write-fetch-head", REMOTE];
         let git = Git::at(mirror, words.into_iter().chain(crate::config::FETCH.iter().copied()));
-        let git = git.limit(TRANSFER).silence(SILENCE);
+        let git = git.limit(self.patience.transfer).silence(self.patience.silence);
         self.talk(git, &mut lines(listener)).map(drop)
     }
 
