@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use crate::fault::MirrorError;
+use crate::fault::{MirrorError, io};
 use crate::git::Git;
 
 /// What a mirror's own configuration says.
@@ -16,7 +16,7 @@ use crate::git::Git;
 const SETTINGS: &[(&str, &str)] = &[
     ("core.bare", "true"),
     ("core.hooksPath", "/dev/null"),
-    ("core.logAllRefUpdates", "always"),
+    ("core.logAllRefUpdates", "true"),
     ("core.fsync", "all"),
     ("core.fsyncMethod", "batch"),
     ("gc.auto", "0"),
@@ -41,19 +41,45 @@ pub const AFTER_KEEPING: &[(&str, &str)] =
 pub(crate) const FETCH: &[&str] =
     &["+refs/heads/*:refs/terok/upstream/heads/*", "+refs/tags/*:refs/terok/upstream/tags/*"];
 
+/// What a mirror in the making says instead: it is written to the disk once, when it is complete.
+const IN_THE_MAKING: &[(&str, &str)] = &[("core.fsync", "none"), ("core.logAllRefUpdates", "false")];
+
+/// Adds our configuration to that of a mirror which git has just made and nobody uses yet; [`write`] completes it.
+///
+/// # Errors
+/// [`MirrorError::Io`].
+pub(crate) fn begin(mirror: &Path) -> Result<(), MirrorError> {
+    let file = mirror.join("config");
+    let mut text = std::fs::read_to_string(&file).map_err(io("read", &file))?;
+    for (key, value) in SETTINGS.iter().chain(IN_THE_MAKING) {
+        let (section, name) = key.split_once('.').unwrap_or((key, ""));
+        text.push_str(&format!("[{section}]\n\t{name} = {value}\n"));
+    }
+    std::fs::write(&file, text).map_err(io("write", &file))
+}
+
 /// Writes the configuration; `address` is the upstream's, without a password.
 ///
 /// # Errors
 /// [`MirrorError`].
 pub fn write(mirror: &Path, address: Option<&str>) -> Result<(), MirrorError> {
+    write_except(mirror, address, &[])
+}
+
+/// As [`write`], without the settings that a mirror in the making has for a while.
+pub(crate) fn write_young(mirror: &Path, address: Option<&str>) -> Result<(), MirrorError> {
+    write_except(mirror, address, IN_THE_MAKING)
+}
+
+fn write_except(mirror: &Path, address: Option<&str>, except: &[(&str, &str)]) -> Result<(), MirrorError> {
     let present =
         Git::at(mirror, ["config", "--local", "--null", "--list"]).succeed("read the mirror's configuration")?;
     let present: Vec<(String, String)> = present.text().split('\0').filter_map(entry).collect();
     let values = |key: &str| -> Vec<&str> {
         present.iter().filter(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, v)| v.as_str()).collect()
     };
-    for (key, value) in SETTINGS {
-        if values(key) != [*value] {
+    for (key, value) in SETTINGS.iter().filter(|(key, _)| !except.iter().any(|(name, _)| name == key)) {
+        if values(key).last() != Some(value) {
             set(mirror, &["--replace-all", key, value])?;
         }
     }

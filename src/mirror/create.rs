@@ -10,7 +10,6 @@ use std::time::Duration;
 use crate::fault::{MirrorError, io};
 use crate::git::Git;
 use crate::hold::{self, Listener, sibling};
-use crate::pull::pull;
 use crate::upstream::Upstream;
 use crate::{config, pull};
 
@@ -56,7 +55,7 @@ pub fn prepare(
     let young = sibling(mirror, &format!("new-{}", base::ident::random_hex(4)));
     let made = make(&young, upstream, branch, listener)
         .and_then(|()| fs::rename(&young, mirror).map_err(io("create", mirror)))
-        .and_then(|()| settle_on_disk(parent));
+        .and_then(|()| write_through(parent));
     if let Err(error) = made {
         let _ = fs::remove_dir_all(&young);
         return Err(error);
@@ -72,7 +71,8 @@ fn make(
     listener: Listener<'_>,
 ) -> Result<(), MirrorError> {
     let Some(upstream) = upstream else {
-        return init(young, branch, false).and_then(|()| config::write(young, None));
+        init(young, branch, false)?;
+        return complete(young, None);
     };
     let failed = |error: MirrorError| match error {
         MirrorError::NoGit => error,
@@ -83,7 +83,14 @@ fn make(
     let head = listing.head.as_deref().and_then(|head| std::str::from_utf8(head).ok());
     let head = head.and_then(|head| head.strip_prefix(crate::refs::HEADS)).or(branch);
     init(young, head, listing.is_sha256())?;
-    pull(young, upstream, None, listener).map(drop).map_err(failed)
+    pull::fill(young, upstream, &listing, listener).map_err(failed)?;
+    complete(young, Some(upstream.address.plain()))
+}
+
+/// Gives the new mirror its lasting configuration, and the disk everything at once.
+fn complete(young: &Path, address: Option<&str>) -> Result<(), MirrorError> {
+    config::write(young, address)?;
+    settle_on_disk(young)
 }
 
 fn init(young: &Path, branch: Option<&str>, sha256: bool) -> Result<(), MirrorError> {
@@ -95,7 +102,7 @@ fn init(young: &Path, branch: Option<&str>, sha256: bool) -> Result<(), MirrorEr
     words.extend(["--".into(), young.into()]);
     let output = Git::new(words).limit(INIT).run()?;
     match output.ok() {
-        true => Ok(()),
+        true => config::begin(young),
         false => Err(MirrorError::Init(output.complaint())),
     }
 }
@@ -156,6 +163,18 @@ fn sweep(mirror: &Path) {
     }
 }
 
+/// Writes everything below a directory through to the disk, the directory last.
 fn settle_on_disk(dir: &Path) -> Result<(), MirrorError> {
-    fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("write", dir))
+    for entry in fs::read_dir(dir).map_err(io("read", dir))?.flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => settle_on_disk(&entry.path())?,
+            Ok(kind) if kind.is_file() => write_through(&entry.path())?,
+            _ => {}
+        }
+    }
+    write_through(dir)
+}
+
+fn write_through(path: &Path) -> Result<(), MirrorError> {
+    fs::File::open(path).and_then(|file| file.sync_all()).map_err(io("write", path))
 }

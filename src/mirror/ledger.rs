@@ -59,7 +59,7 @@ impl Transaction {
         if self.is_empty() {
             return Ok(());
         }
-        let words = ["update-ref", "--no-deref", "--create-reflog", "-m", reason, "--stdin", "-z"];
+        let words = ["update-ref", "--no-deref", "-m", reason, "--stdin", "-z"];
         // The log wants a name; it is ours, whoever runs this.
         let git = Git::at(mirror, words).setting("user.name", "terok").setting("user.email", "terok@localhost");
         git.input(self.0).succeed("change references").map(drop)
@@ -111,8 +111,7 @@ pub fn unreachable(mirror: &Path, ids: &[&str]) -> Result<Vec<String>, MirrorErr
     let mut input = ids.join("\n");
     input.push_str("\n--not\n--branches\n--tags\n--glob=refs/terok/backup/*\n");
     // With objects: an annotated tag is an object of its own, which its commit does not hold.
-    let words =
-        ["rev-list", "--stdin", "--objects", "--no-object-names", "--filter=tree:0", "--filter-provided-objects"];
+    let words = ["rev-list", "--stdin", "--objects", "--no-object-names", "--filter=tree:0"];
     let output = Git::at(mirror, words).input(input).succeed("look for objects without a name")?;
     let found: std::collections::HashSet<String> = output.text().lines().map(str::to_owned).collect();
     Ok(ids.iter().filter(|id| found.contains(**id)).map(|id| (*id).to_owned()).collect())

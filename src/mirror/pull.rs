@@ -48,11 +48,37 @@ pub fn pull(
     report.freed = heal::clean(mirror).iter().map(|lock| lock.display().to_string()).collect();
     config::write(mirror, Some(upstream.address.plain()))?;
     let listing = upstream.list(listener)?;
-    absorb(mirror, upstream, &listing, &mut report, listener)?;
-    offer(mirror, branches, &mut report)?;
-    settle_head(mirror, listing.head.as_deref())?;
+    take(mirror, upstream, &listing, branches, &mut report, listener)?;
     maintain(mirror, report.updated.len());
     Ok(report)
+}
+
+/// Fills a mirror that nobody sees yet.
+///
+/// # Errors
+/// [`MirrorError`]; the mirror is to be thrown away.
+pub(crate) fn fill(
+    young: &Path,
+    upstream: &Upstream,
+    listing: &Listing,
+    listener: Listener<'_>,
+) -> Result<(), MirrorError> {
+    config::write_young(young, Some(upstream.address.plain()))?;
+    take(young, upstream, listing, None, &mut Pulled::default(), listener)?;
+    Git::at(young, ["pack-refs", "--all"]).succeed("pack the references").map(drop)
+}
+
+fn take(
+    mirror: &Path,
+    upstream: &Upstream,
+    listing: &Listing,
+    branches: Option<&[String]>,
+    report: &mut Pulled,
+    listener: Listener<'_>,
+) -> Result<(), MirrorError> {
+    absorb(mirror, upstream, listing, report, listener)?;
+    offer(mirror, branches, report)?;
+    settle_head(mirror, listing.head.as_deref())
 }
 
 /// Takes over the upstream's references into the private namespace.

@@ -14,9 +14,14 @@ pub(crate) struct Stage {
     pub(crate) mirror: PathBuf,
 }
 
+/// In memory where that is possible: git waits for the disk at every change of a reference, and some tests make thousands.
+fn fast_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 impl Stage {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = fast_dir();
         let stage = Self { mirror: dir.path().join("gate/p.git"), dir };
         stage.git(stage.dir.path(), &["init", "-q", "--bare", "--initial-branch=main", "upstream.git"]);
         stage.git(stage.dir.path(), &["init", "-q", "--initial-branch=main", "work"]);
