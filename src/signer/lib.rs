@@ -1,4 +1,87 @@
 //! SSH agent of one container: keys of its scope sign, and none ever leaves.
 //!
-//! Invariants: the token is checked at the handshake and again before every signature; a key is read from the vault when
-//! it is needed; SHA-1 is never used; nothing but listing and signing is answered.
+//! Invariants:
+//! - a container shows its token before the agent protocol starts, and the token is looked up again before every listing
+//!   and every signature, so that revoking it acts on open connections too;
+//! - keys are read from the vault for every question; a key that is no longer assigned neither lists nor signs;
+//! - SHA-1 is never used;
+//! - logs name scope, comment and peer, never a token, data that is signed, or a key.
+//!
+//! Everything but listing and signing is refused: adding and removing keys, constraints, locking, extensions.
+
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use vault::{Owner, VaultCell};
+
+mod access;
+mod fault;
+mod frame;
+mod handshake;
+mod keyring;
+mod peer;
+mod running;
+mod serve;
+mod session;
+
+pub use fault::SignerError;
+pub use frame::LONGEST_FRAME;
+pub use handshake::{LONGEST_TOKEN, READ_LIMIT};
+pub use running::Running;
+pub use serve::MOST_CONNECTIONS;
+pub use session::IDLE_LIMIT;
+
+/// Who may have signatures, and with which keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever shows a live `ssh` token of this owner; the token's scope decides the keys.
+    Tokens(Owner),
+    /// Everybody who can open the socket, with the keys of this scope. For the host's own use.
+    Scope(String),
+}
+
+/// The SSH agent of one container, or of one use on the host. Clones share everything.
+#[derive(Clone)]
+pub struct Agent(Arc<session::Desk>);
+
+impl Agent {
+    /// Opens nothing; the vault may still be locked.
+    pub fn new(access: Access, vault: VaultCell) -> Self {
+        Self(Arc::new(session::Desk::new(access, vault)))
+    }
+
+    /// Serves a bound Unix socket until `stop` resolves. The socket's name stays; whoever bound it removes it.
+    ///
+    /// Must run inside a tokio runtime with I/O and time enabled.
+    ///
+    /// # Errors
+    /// [`SignerError::Serve`] when the runtime cannot take the socket.
+    pub async fn serve_unix(&self, listener: UnixListener, stop: impl Future<Output = ()>) -> Result<(), SignerError> {
+        listener.set_nonblocking(true).map_err(SignerError::Serve)?;
+        let listener = tokio::net::UnixListener::from_std(listener).map_err(SignerError::Serve)?;
+        serve::serve(self.0.clone(), listener, stop).await;
+        Ok(())
+    }
+
+    /// Serves a bound loopback port, for connections of the operator's own processes; otherwise as
+    /// [`Agent::serve_unix`].
+    ///
+    /// # Errors
+    /// [`SignerError::Serve`] when the runtime cannot take the socket.
+    pub async fn serve_tcp(
+        &self,
+        listener: std::net::TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), SignerError> {
+        listener.set_nonblocking(true).map_err(SignerError::Serve)?;
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(SignerError::Serve)?;
+        serve::serve(self.0.clone(), listener, stop).await;
+        Ok(())
+    }
+
+    /// Serves one connection, of whatever kind, to its end; `who` names the other side in the log.
+    pub async fn converse<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, who: &str) {
+        session::converse(&self.0, stream, who, std::future::pending()).await;
+    }
+}
