@@ -75,6 +75,12 @@ fn passphrase_handover_read(py: Python<'_>, vault: PathBuf, old: String) -> Opti
     py.detach(|| handover::read(&vault, &old)).map(|secret| secret.expose().to_owned())
 }
 
+/// Leaves the marker that a copy of the passphrase is kept elsewhere; it stays empty.
+#[pyfunction]
+fn passphrase_acknowledge(py: Python<'_>, path: PathBuf) -> PyResult<()> {
+    py.detach(|| ::base::file::write_private(&path, b"")).map_err(|error| error.into())
+}
+
 #[pyfunction]
 fn passphrase_handover_note(vault: PathBuf) -> PathBuf {
     handover::note(&vault)
@@ -98,6 +104,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(passphrase_keyring_forget, m)?)?;
     m.add_function(wrap_pyfunction!(passphrase_handover_write, m)?)?;
     m.add_function(wrap_pyfunction!(passphrase_handover_read, m)?)?;
+    m.add_function(wrap_pyfunction!(passphrase_acknowledge, m)?)?;
     m.add_function(wrap_pyfunction!(passphrase_handover_note, m)?)?;
     m.add_function(wrap_pyfunction!(passphrase_handover_forget, m)?)
 }
