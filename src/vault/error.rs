@@ -46,9 +46,6 @@ pub enum VaultError {
     /// The disk is full.
     #[error("cannot write the vault `{}`: no space is left on the disk", .0.display())]
     Full(PathBuf),
-    /// The layout predates what this version can migrate.
-    #[error("cannot open the vault `{}`: its key table has a layout older than version 1", .0.display())]
-    TooOld(PathBuf),
     /// The handle was closed.
     #[error("cannot use the vault: the handle is closed")]
     Closed,
@@ -126,6 +123,9 @@ pub enum VaultError {
     /// A name for a key file would leave its directory.
     #[error("cannot write a key file named `{}`: it is not a bare file name", base::text::sanitize_tty(.0))]
     KeyName(String),
+    /// A key file does not exist.
+    #[error("cannot read the key file `{}`: it does not exist", .0.display())]
+    KeyAbsent(PathBuf),
     /// A key file exists already.
     #[error("cannot write the key file `{}`: it exists already", .0.display())]
     KeyExists(PathBuf),
@@ -161,7 +161,6 @@ impl Fault for VaultError {
             Self::Busy(_) => "vault-busy",
             Self::ReadOnly(_) => "vault-read-only",
             Self::Full(_) => "vault-disk-full",
-            Self::TooOld(_) => "vault-too-old",
             Self::Closed => "vault-closed",
             Self::Io { .. } => "vault-io",
             Self::Database { .. } => "vault-database",
@@ -176,6 +175,7 @@ impl Fault for VaultError {
             Self::ShortKey(_) => "vault-key-short",
             Self::NoKey { .. } => "vault-key-unknown",
             Self::KeyName(_) => "vault-key-name",
+            Self::KeyAbsent(_) => "vault-key-absent",
             Self::KeyExists(_) => "vault-key-exists",
             Self::Crypto(_) => "vault-crypto",
         }
@@ -197,7 +197,6 @@ impl Fault for VaultError {
             Self::KeyType(_) => "use an ed25519, RSA or ECDSA key; `ssh-keygen -t ed25519` makes one",
             Self::ShortKey(_) => "use at least 2048 bits, or an ed25519 key",
             Self::KeyMismatch => "`ssh-keygen -y -f FILE` prints the public key that belongs to a private one",
-            Self::TooOld(_) => "open it once with the previous release, which rewrites the key table",
             _ => return None,
         };
         Some(text.to_owned())
@@ -215,6 +214,7 @@ impl Fault for VaultError {
             Self::Comment(_) => Kind::UnsafeComment,
             Self::KeyLocked | Self::KeyPassphrase => Kind::KeyLocked,
             Self::KeyMismatch => Kind::KeyMismatch,
+            Self::KeyAbsent(_) => Kind::NotFound,
             Self::KeyExists(_) => Kind::Exists,
             Self::EmptyPassphrase
             | Self::KeyType(_)
@@ -222,12 +222,9 @@ impl Fault for VaultError {
             | Self::ShortKey(_)
             | Self::NoKey { .. }
             | Self::KeyName(_) => Kind::Value,
-            Self::Seal { .. }
-            | Self::TooOld(_)
-            | Self::Closed
-            | Self::Crypto(_)
-            | Self::Database { .. }
-            | Self::Record { .. } => Kind::Runtime,
+            Self::Seal { .. } | Self::Closed | Self::Crypto(_) | Self::Database { .. } | Self::Record { .. } => {
+                Kind::Runtime
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod cell;
 pub mod credential;
 pub mod error;
 pub mod key;
+mod migrate;
 pub mod owner;
 pub mod passphrase;
 pub mod schema;

@@ -1,12 +1,15 @@
-//! The tables, as every generation of the product knows them, and the step from version 1 to 2.
+//! The tables, as every generation of the product knows them.
 //!
-//! A file with a newer version number is used as it is; one older than version 1 is refused, not guessed at.
+//! Invariants: creating and migrating is one immediate transaction that looks again after it has the lock, so that any
+//! number of openers may race; a file with a newer version number is used as it is; the key table learns about ECDSA
+//! only when the first such key is stored, so that a vault without one stays what it always was.
 
 use std::path::Path;
 
 use rusqlite::Connection;
 
 use crate::error::VaultError;
+use crate::migrate;
 
 /// Version number that this code writes.
 pub const VERSION: i64 = 2;
@@ -33,6 +36,8 @@ CREATE TABLE IF NOT EXISTS proxy_tokens (
     scope TEXT NOT NULL, subject TEXT NOT NULL, credential_set TEXT NOT NULL, provider TEXT NOT NULL
 );";
 
+const KINDS: &str = "key_type IN ('ed25519', 'rsa', 'ecdsa')";
+
 /// Brings an opened, keyed connection to the current layout; cheap when it is current already.
 pub(crate) fn prepare(connection: &Connection, path: &Path) -> Result<(), VaultError> {
     let fail = |source| VaultError::from_sqlite(path, source);
@@ -40,10 +45,11 @@ pub(crate) fn prepare(connection: &Connection, path: &Path) -> Result<(), VaultE
         return Ok(());
     }
     connection.execute_batch("BEGIN IMMEDIATE").map_err(fail)?;
-    let outcome = migrate(connection, path);
-    let end = if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" };
-    connection.execute_batch(end).map_err(fail)?;
-    outcome
+    let outcome = bring_up(connection).and_then(|()| connection.execute_batch("COMMIT"));
+    if outcome.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK").map_err(fail)?;
+    }
+    outcome.map_err(fail)
 }
 
 fn is_current(connection: &Connection) -> rusqlite::Result<bool> {
@@ -53,32 +59,79 @@ fn is_current(connection: &Connection) -> rusqlite::Result<bool> {
         [],
         |row| row.get(0),
     )?;
-    Ok(tables == 4 && version(connection)? >= VERSION)
+    let found = version(connection)?;
+    if found > VERSION {
+        tracing::warn!(found, known = VERSION, "the vault was written by a newer version; its layout is left as it is");
+    }
+    Ok(tables == 4 && found >= VERSION)
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
+pub(crate) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-/// Runs inside the transaction, so that two openers cannot migrate at the same time.
-fn migrate(connection: &Connection, path: &Path) -> Result<(), VaultError> {
-    let fail = |source| VaultError::from_sqlite(path, source);
-    if has_column(connection, "ssh_keys", "private_pem").map_err(fail)? {
-        return Err(VaultError::TooOld(path.to_path_buf()));
-    }
-    connection.execute_batch(TABLES).map_err(fail)?;
-    if has_column(connection, "proxy_tokens", "task").map_err(fail)? {
-        connection.execute_batch("ALTER TABLE proxy_tokens RENAME COLUMN task TO subject").map_err(fail)?;
-    }
-    let found = version(connection).map_err(fail)?;
-    if found > VERSION {
-        tracing::warn!(found, known = VERSION, "the vault was written by a newer version; its layout is left as it is");
+/// Runs inside the transaction; whoever lost the race finds nothing left to do.
+fn bring_up(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(TABLES)?;
+    if version(connection)? >= VERSION {
         return Ok(());
     }
-    connection.execute_batch(&format!("PRAGMA user_version = {VERSION}")).map_err(fail)
+    migrate::to_version_1(connection)?;
+    migrate::to_version_2(connection)?;
+    connection.execute_batch(&format!("PRAGMA user_version = {VERSION}"))
 }
 
-fn has_column(connection: &Connection, table: &str, column: &str) -> rusqlite::Result<bool> {
+pub(crate) fn has_column(connection: &Connection, table: &str, column: &str) -> rusqlite::Result<bool> {
     connection
         .query_row("SELECT count(*) > 0 FROM pragma_table_info(?1) WHERE name = ?2", [table, column], |row| row.get(0))
+}
+
+pub(crate) fn has_table(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT count(*) > 0 FROM sqlite_master WHERE type = 'table' AND name = ?1")?
+        .query_row([table], |row| row.get(0))
+}
+
+/// Lets the key table take ECDSA keys. Runs inside a transaction; SQLite cannot alter a check in another way that would
+/// not drop the table, and with it the assignments that refer to it.
+pub(crate) fn admit_ecdsa(connection: &Connection) -> rusqlite::Result<()> {
+    let text: String =
+        connection.query_row("SELECT sql FROM sqlite_master WHERE name = 'ssh_keys'", [], |row| row.get(0))?;
+    let Some(wider) = with_kinds(&text) else { return Ok(()) };
+    let cookie: i64 = connection.query_row("PRAGMA schema_version", [], |row| row.get(0))?;
+    connection.execute_batch("PRAGMA writable_schema = ON")?;
+    let outcome = connection
+        .execute("UPDATE sqlite_master SET sql = ?1 WHERE type = 'table' AND name = 'ssh_keys'", [&wider])
+        .and_then(|_| connection.execute_batch(&format!("PRAGMA schema_version = {}", cookie + 1)));
+    connection.execute_batch("PRAGMA writable_schema = OFF")?;
+    outcome
+}
+
+/// The table's text with the wider check; `None` when it has none, or admits ECDSA already.
+fn with_kinds(text: &str) -> Option<String> {
+    let check = text.to_ascii_lowercase().find("check")?;
+    let open = check + text[check..].find('(')?;
+    let mut depth = 0;
+    let length = text[open..].find(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        depth == 0
+    })?;
+    let inside = &text[open + 1..open + length];
+    let about_kind = inside.contains("key_type") && !inside.contains("'ecdsa'");
+    about_kind.then(|| format!("{}({KINDS}{}", &text[..open], &text[open + length..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_check_of_the_kind_changes() {
+        let before =
+            "CREATE TABLE ssh_keys (id INTEGER,\n key_type TEXT CHECK(key_type  IN ('ed25519','rsa')), x TEXT)";
+        let after = with_kinds(before).unwrap();
+        assert_eq!(after, format!("CREATE TABLE ssh_keys (id INTEGER,\n key_type TEXT CHECK({KINDS}), x TEXT)"));
+        assert_eq!(with_kinds(&after), None);
+        assert_eq!(with_kinds("CREATE TABLE ssh_keys (key_type TEXT)"), None);
+    }
 }

@@ -3,11 +3,12 @@
 //! A key belongs to any number of scopes and goes away with the last one. Scopes that begin with `%` belong to the
 //! product itself; callers reach them only by saying so.
 
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::error::VaultError;
+use crate::schema;
 use crate::store::Store;
 
 /// One key without its material.
@@ -15,7 +16,7 @@ use crate::store::Store;
 pub struct KeyRow {
     /// Row number.
     pub id: i64,
-    /// `ed25519` or `rsa`.
+    /// `ed25519`, `rsa` or `ecdsa`.
     pub key_type: String,
     /// `SHA256:` and the unpadded base64 of the digest of the public blob.
     pub fingerprint: String,
@@ -30,7 +31,7 @@ pub struct KeyRow {
 pub struct KeyRecord {
     /// Row number.
     pub id: i64,
-    /// `ed25519` or `rsa`.
+    /// `ed25519`, `rsa` or `ecdsa`.
     pub key_type: String,
     /// Unencrypted PKCS#8 DER.
     pub private_der: Zeroizing<Vec<u8>>,
@@ -77,14 +78,14 @@ pub fn check_scope(scope: &str) -> Result<(), VaultError> {
     Ok(())
 }
 
-fn check_writable_scope(scope: &str, allow_infra: bool) -> Result<(), VaultError> {
+pub(crate) fn check_writable_scope(scope: &str, allow_infra: bool) -> Result<(), VaultError> {
     if scope.starts_with('%') && !allow_infra {
         return Err(VaultError::Scope { scope: scope.to_owned(), why: "scopes that begin with `%` are reserved" });
     }
     check_scope(scope)
 }
 
-fn check_comment(comment: &str) -> Result<(), VaultError> {
+pub(crate) fn check_comment(comment: &str) -> Result<(), VaultError> {
     if comment.chars().count() > LONGEST_COMMENT {
         return Err(VaultError::Comment("it is longer than 200 characters"));
     }
@@ -112,7 +113,7 @@ impl Store {
     /// Stores a key unless its fingerprint is known; the row number either way.
     ///
     /// # Errors
-    /// [`VaultError::KeyType`] for a type other than `ed25519` and `rsa`, else the store's write failures.
+    /// [`VaultError::KeyType`] for a type other than `ed25519`, `rsa` and `ecdsa`, else the store's write failures.
     pub fn store_ssh_key(
         &self,
         kind: &str,
@@ -121,15 +122,19 @@ impl Store {
         comment: &str,
         fingerprint: &str,
     ) -> Result<i64, VaultError> {
-        if !matches!(kind, "ed25519" | "rsa") {
+        if !matches!(kind, "ed25519" | "rsa" | "ecdsa") {
             return Err(VaultError::KeyType(kind.to_owned()));
         }
         self.atomically(|c| {
-            c.execute(
+            if kind == "ecdsa" {
+                schema::admit_ecdsa(c)?;
+            }
+            let inserted = c.execute(
                 "INSERT INTO ssh_keys (key_type, private_der, public_blob, comment, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5) \
                  ON CONFLICT (fingerprint) DO NOTHING",
                 rusqlite::params![kind, private, public, comment, fingerprint],
             )?;
+            note_change(c, inserted)?;
             c.query_row("SELECT id FROM ssh_keys WHERE fingerprint = ?1", [fingerprint], |row| row.get(0))
         })
     }
@@ -149,9 +154,11 @@ impl Store {
     /// [`VaultError::Comment`], else the store's write failures.
     pub fn set_ssh_key_comment(&self, fingerprint: &str, comment: &str) -> Result<bool, VaultError> {
         check_comment(comment)?;
-        let changed = self
-            .with(|c| c.execute("UPDATE ssh_keys SET comment = ?2 WHERE fingerprint = ?1", [fingerprint, comment]))?;
-        Ok(changed > 0)
+        self.atomically(|c| {
+            let changed =
+                c.execute("UPDATE ssh_keys SET comment = ?2 WHERE fingerprint = ?1", [fingerprint, comment])?;
+            note_change(c, changed).map(|()| changed > 0)
+        })
     }
 
     /// Lets `scope` use a key; nothing happens when it does already.
@@ -160,7 +167,10 @@ impl Store {
     /// [`VaultError::Scope`], an integrity error for an unknown key, else the store's write failures.
     pub fn assign_ssh_key(&self, scope: &str, key: i64, allow_infra: bool) -> Result<(), VaultError> {
         check_writable_scope(scope, allow_infra)?;
-        self.with(|c| c.execute(ASSIGN, rusqlite::params![scope, key]).map(drop))
+        self.atomically(|c| {
+            let changed = c.execute(ASSIGN, rusqlite::params![scope, key])?;
+            note_change(c, changed)
+        })
     }
 
     /// Takes a key from `scope`; the key goes away with its last scope.
@@ -170,14 +180,14 @@ impl Store {
     pub fn unassign_ssh_key(&self, scope: &str, key: i64, allow_infra: bool) -> Result<(), VaultError> {
         check_writable_scope(scope, allow_infra)?;
         self.atomically(|c| {
-            if c.execute(
+            let changed = c.execute(
                 "DELETE FROM ssh_key_assignments WHERE scope = ?1 AND key_id = ?2",
                 rusqlite::params![scope, key],
-            )? > 0
-            {
+            )?;
+            if changed > 0 {
                 c.execute_batch(DROP_ORPHANS)?;
             }
-            Ok(())
+            note_change(c, changed)
         })
     }
 
@@ -193,7 +203,8 @@ impl Store {
                 "DELETE FROM ssh_key_assignments WHERE scope = ?1 AND key_id <> ?2",
                 rusqlite::params![scope, keep],
             )?;
-            c.execute_batch(DROP_ORPHANS)
+            c.execute_batch(DROP_ORPHANS)?;
+            note_change(c, 1)
         })
     }
 
@@ -205,7 +216,8 @@ impl Store {
         check_writable_scope(scope, allow_infra)?;
         self.atomically(|c| {
             let count = c.execute("DELETE FROM ssh_key_assignments WHERE scope = ?1", [scope])?;
-            c.execute_batch(DROP_ORPHANS).map(|()| count)
+            c.execute_batch(DROP_ORPHANS)?;
+            note_change(c, count).map(|()| count)
         })
     }
 
@@ -249,6 +261,22 @@ impl Store {
         self.column("SELECT DISTINCT scope FROM ssh_key_assignments ORDER BY scope", &[])
     }
 
+    /// A number that grows with every change of keys and assignments, in vaults of the generation that keeps one; 0 in
+    /// others.
+    ///
+    /// # Errors
+    /// The store's read failures.
+    pub fn ssh_keys_version(&self) -> Result<i64, VaultError> {
+        self.with(|c| {
+            if !schema::has_table(c, CHANGES)? {
+                return Ok(0);
+            }
+            c.query_row("SELECT version FROM ssh_keys_version WHERE id = 0", [], |row| row.get(0))
+                .optional()
+                .map(Option::unwrap_or_default)
+        })
+    }
+
     /// How many keys there are.
     ///
     /// # Errors
@@ -256,6 +284,16 @@ impl Store {
     pub fn count_ssh_keys(&self) -> Result<i64, VaultError> {
         self.with(|c| c.query_row("SELECT count(*) FROM ssh_keys", [], |row| row.get(0)))
     }
+}
+
+/// Table of the 0.7.9 generation, whose daemon watches it. It is kept up to date where it exists, and never made.
+const CHANGES: &str = "ssh_keys_version";
+
+fn note_change(connection: &Connection, changed: usize) -> rusqlite::Result<()> {
+    if changed > 0 && schema::has_table(connection, CHANGES)? {
+        connection.execute("UPDATE ssh_keys_version SET version = version + 1 WHERE id = 0", [])?;
+    }
+    Ok(())
 }
 
 const ASSIGN: &str =
@@ -320,6 +358,60 @@ mod tests {
         assert_eq!(store.unassign_all_ssh_keys("s", false).unwrap(), 1);
     }
 
+    #[test]
+    fn the_counter_of_the_older_generation_is_kept_where_it_exists() {
+        let (_dir, store) = store();
+        let key = store.store_ssh_key("rsa", b"d", b"p", "", "SHA256:a").unwrap();
+        assert_eq!(store.ssh_keys_version().unwrap(), 0);
+        store
+            .with(|c| {
+                c.execute_batch(
+                    "CREATE TABLE ssh_keys_version (id INTEGER PRIMARY KEY CHECK (id = 0), version INTEGER NOT NULL); \
+                     INSERT INTO ssh_keys_version VALUES (0, 0)",
+                )
+            })
+            .unwrap();
+        let steps: [&dyn Fn(); 5] = [
+            &|| assert!(store.store_ssh_key("rsa", b"d", b"p", "", "SHA256:b").is_ok()),
+            &|| store.assign_ssh_key("s", key, false).unwrap(),
+            &|| assert!(store.set_ssh_key_comment("SHA256:a", "new").unwrap()),
+            &|| store.replace_ssh_keys_for_scope("s", key, false).unwrap(),
+            &|| store.unassign_ssh_key("s", key, false).unwrap(),
+        ];
+        for (done, step) in (1..).zip(steps) {
+            step();
+            assert_eq!(store.ssh_keys_version().unwrap(), done);
+        }
+        store.unassign_ssh_key("s", key, false).unwrap();
+        assert_eq!(store.ssh_keys_version().unwrap(), 5, "nothing changed");
+    }
+
+    #[test]
+    fn the_first_ecdsa_key_widens_the_table_and_nothing_else() {
+        let (_dir, store) = store();
+        let text = |s: &Store| -> String {
+            s.with(|c| c.query_row("SELECT sql FROM sqlite_master WHERE name = 'ssh_keys'", [], |row| row.get(0)))
+                .unwrap()
+        };
+        let before = text(&store);
+        let old = store.store_ssh_key("rsa", b"d", b"p", "", "SHA256:a").unwrap();
+        store.assign_ssh_key("s", old, false).unwrap();
+        let dropped = store.transaction(|| {
+            store.store_ssh_key("ecdsa", b"d", b"p", "", "SHA256:x")?;
+            Err::<(), _>(VaultError::Closed)
+        });
+        assert!(dropped.is_err());
+        assert_eq!(text(&store), before, "a dropped transaction takes the change with it");
+        let other = Store::open(store.path(), &Secret::new("x")).unwrap();
+        let new = store.store_ssh_key("ecdsa", b"d", b"p", "", "SHA256:b").unwrap();
+        store.assign_ssh_key("s", new, false).unwrap();
+        assert_eq!(other.list_ssh_keys_for_scope("s").unwrap().len(), 2, "seen through a handle that was open before");
+        other.store_ssh_key("ecdsa", b"d", b"p", "", "SHA256:c").unwrap();
+        let sound: String = other.with(|c| c.query_row("PRAGMA integrity_check", [], |row| row.get(0))).unwrap();
+        assert_eq!((sound.as_str(), text(&store).replace(", 'ecdsa'", "")), ("ok", before));
+    }
+
+    // improves: 21-2.3-key-type-value
     #[test]
     fn comments_and_types() {
         let (_dir, store) = store();

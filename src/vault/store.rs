@@ -107,6 +107,35 @@ impl Store {
         })
     }
 
+    /// Runs `work`, which may call any method of this store, so that all of it happens or nothing.
+    ///
+    /// # Errors
+    /// Those of `work`, [`Store::begin`] and [`Store::end`].
+    pub fn transaction<T>(&self, work: impl FnOnce() -> Result<T, VaultError>) -> Result<T, VaultError> {
+        if self.is_mine() {
+            return self.nested(work);
+        }
+        self.begin()?;
+        let unfinished = Unfinished(self);
+        let outcome = work();
+        std::mem::forget(unfinished);
+        let ended = self.end(outcome.is_ok());
+        outcome.and_then(|value| ended.map(|()| value))
+    }
+
+    fn is_mine(&self) -> bool {
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.owner == Some(std::thread::current().id())
+    }
+
+    fn nested<T>(&self, work: impl FnOnce() -> Result<T, VaultError>) -> Result<T, VaultError> {
+        self.with(|c| c.execute_batch("SAVEPOINT part"))?;
+        let outcome = work();
+        let end = if outcome.is_ok() { "RELEASE part" } else { "ROLLBACK TO part; RELEASE part" };
+        let ended = self.with(|c| c.execute_batch(end));
+        outcome.and_then(|value| ended.map(|()| value))
+    }
+
     /// Starts a write transaction that spans several calls.
     ///
     /// # Errors
@@ -139,6 +168,15 @@ impl Store {
 
     pub(crate) fn column(&self, sql: &str, args: &[&dyn rusqlite::ToSql]) -> Result<Vec<String>, VaultError> {
         self.with(|c| c.prepare_cached(sql)?.query_map(args, |row| row.get(0))?.collect())
+    }
+}
+
+/// Drops the changes of a transaction whose work panicked.
+struct Unfinished<'a>(&'a Store);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.end(false);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A private key in memory.
 //!
-//! Invariant: whatever way it came in, it is one of the supported kinds, consistent in itself, and not too weak.
+//! Invariant: whatever way it came in, it is one of the supported kinds and consistent in itself.
 
 use openssl::bn::{BigNum, BigNumContext, BigNumRef};
 use openssl::ec::{EcGroup, EcKey};
@@ -122,7 +122,7 @@ impl PrivateKey {
     /// Reads PKCS#8 DER without encryption; a public key appended to it is passed over.
     ///
     /// # Errors
-    /// [`VaultError::KeyFile`] when it is none, [`VaultError::KeyType`] and [`VaultError::ShortKey`] for what is refused.
+    /// [`VaultError::KeyFile`] when it is none, [`VaultError::KeyType`] for what is refused.
     pub fn from_pkcs8(bytes: &[u8]) -> Result<Self, VaultError> {
         let damaged = || VaultError::KeyFile { what: "private key", why: "it is not PKCS#8".into() };
         let plain = der::without_public_part(bytes).ok_or_else(damaged)?;
@@ -156,6 +156,15 @@ impl PrivateKey {
             what: "private key",
             why: "an ed25519 key has 32 secret bytes".into(),
         })?)
+    }
+
+    /// Refuses an RSA key that is too short to be taken in. One that is stored already goes on working.
+    ///
+    /// # Errors
+    /// [`VaultError::ShortKey`].
+    pub fn refuse_short(&self) -> Result<(), VaultError> {
+        let bits = self.key.bits();
+        if self.kind == Kind::Rsa && bits < RSA_LEAST { Err(VaultError::ShortKey(bits)) } else { Ok(()) }
     }
 
     /// What kind of key it is.
@@ -216,9 +225,6 @@ fn curve_of(key: &EcKey<Private>) -> Result<Curve, VaultError> {
 /// a key of composites has only harmed themselves.
 fn check_rsa(key: &Rsa<Private>) -> Result<(), VaultError> {
     let bits = u32::try_from(key.n().num_bits()).unwrap_or(0);
-    if bits < RSA_LEAST {
-        return Err(VaultError::ShortKey(bits));
-    }
     let refuse = |why: &str| Err(VaultError::KeyFile { what: "private key", why: why.to_owned() });
     if bits > RSA_MOST {
         return refuse("an RSA key of more than 16384 bits is not supported");
