@@ -36,7 +36,8 @@ fn watch<'a>(folders: impl IntoIterator<Item = &'a Path>) -> std::io::Result<Asy
         // One folder that cannot be watched is looked at from time to time only.
         let _ = add_watch(&fd, folder, events | WatchFlags::ONLYDIR);
     }
-    AsyncFd::register_with_interest(fd, Interest::READABLE).map_err(Into::into)
+    // SAFETY: the descriptor is owned by what registers it, and always names the same open watch.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(Into::into)
 }
 
 #[cfg(test)]
