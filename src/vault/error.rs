@@ -34,6 +34,15 @@ pub enum VaultError {
     /// The file is an unencrypted database.
     #[error("cannot open the vault `{}`: it is not encrypted", .0.display())]
     Plaintext(PathBuf),
+    /// The passphrase was changed while the handle was open.
+    #[error("cannot go on with the vault `{}`: its passphrase was changed meanwhile", .0.display())]
+    Rekeyed(PathBuf),
+    /// There is no such file.
+    #[error("cannot encrypt the vault `{}`: it does not exist", .0.display())]
+    Absent(PathBuf),
+    /// The file is not an unencrypted database.
+    #[error("cannot encrypt the vault `{}`: it is not a plain database", .0.display())]
+    Encrypted(PathBuf),
     /// The file is no database at all, or damaged.
     #[error("cannot use the vault `{}`: the file is damaged", .0.display())]
     Corrupt(PathBuf),
@@ -142,6 +151,7 @@ impl VaultError {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(path),
             Some(ErrorCode::ReadOnly) => Self::ReadOnly(path),
             Some(ErrorCode::DiskFull) => Self::Full(path),
+            Some(ErrorCode::NotADatabase) => Self::Rekeyed(path),
             Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt(path),
             _ => Self::Database { path, source },
         }
@@ -157,6 +167,9 @@ impl Fault for VaultError {
             Self::EmptyPassphrase => "vault-empty-passphrase",
             Self::Seal { .. } => "vault-seal",
             Self::Plaintext(_) => "vault-plaintext",
+            Self::Rekeyed(_) => "vault-rekeyed",
+            Self::Absent(_) => "vault-absent",
+            Self::Encrypted(_) => "vault-encrypted",
             Self::Corrupt(_) => "vault-corrupt",
             Self::Busy(_) => "vault-busy",
             Self::ReadOnly(_) => "vault-read-only",
@@ -188,6 +201,7 @@ impl Fault for VaultError {
                 "check the tiers with `terok-sandbox doctor`; a stale session file shadows a right passphrase below it"
             }
             Self::Tier { .. } => "repair or remove this tier; lower tiers are not asked while it is configured",
+            Self::Rekeyed(_) => "open it again with the new passphrase; if nobody changed it, the file is damaged",
             Self::Plaintext(_) => "encrypt it in place with `terok-sandbox credentials encrypt-db`",
             Self::Corrupt(_) => "restore the file from a backup, or move it away and store the credentials again",
             Self::Busy(_) => "try again in a moment; if it stays so, look for a hanging process with `fuser`",
@@ -205,7 +219,8 @@ impl Fault for VaultError {
     fn kind(&self) -> Kind {
         match self {
             Self::NoPassphrase(_) => Kind::NoPassphrase,
-            Self::WrongPassphrase(_) | Self::Tier { .. } => Kind::WrongPassphrase,
+            Self::WrongPassphrase(_) | Self::Rekeyed(_) | Self::Tier { .. } => Kind::WrongPassphrase,
+            Self::Absent(_) => Kind::NotFound,
             Self::Plaintext(_) => Kind::PlaintextDb,
             Self::Corrupt(_) => Kind::VaultCorrupt,
             Self::Busy(_) => Kind::VaultBusy,
@@ -217,6 +232,7 @@ impl Fault for VaultError {
             Self::KeyAbsent(_) => Kind::NotFound,
             Self::KeyExists(_) => Kind::Exists,
             Self::EmptyPassphrase
+            | Self::Encrypted(_)
             | Self::KeyType(_)
             | Self::KeyFile { .. }
             | Self::ShortKey(_)

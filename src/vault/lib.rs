@@ -5,11 +5,13 @@
 
 pub mod cell;
 pub mod credential;
+pub mod encrypt;
 pub mod error;
 pub mod key;
 mod migrate;
 pub mod owner;
 pub mod passphrase;
+mod rekey;
 pub mod schema;
 pub mod sshkey;
 pub mod store;

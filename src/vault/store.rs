@@ -199,26 +199,27 @@ fn create_private(path: &Path) -> Result<(), VaultError> {
     })
 }
 
+/// Whether the file begins as an unencrypted database does.
+pub(crate) fn is_plain(path: &Path) -> std::io::Result<bool> {
+    use std::io::Read;
+    let mut header = Vec::new();
+    std::fs::File::open(path)?.take(PLAIN_HEADER.len() as u64).read_to_end(&mut header)?;
+    Ok(header == PLAIN_HEADER)
+}
+
 /// A plain database has a readable header; a whole number of pages is the least an encrypted one has.
 fn refuse_plain_or_torn(path: &Path) -> Result<(), VaultError> {
-    use std::io::Read;
     let fail = |source| VaultError::Io { doing: "read the vault", path: path.to_path_buf(), source };
-    let mut file = std::fs::File::open(path).map_err(fail)?;
-    let size = file.metadata().map_err(fail)?.len();
-    let mut header = [0u8; 16];
-    if size >= 16 {
-        file.read_exact(&mut header).map_err(fail)?;
-    }
-    if &header == PLAIN_HEADER {
+    if is_plain(path).map_err(fail)? {
         return Err(VaultError::Plaintext(path.to_path_buf()));
     }
-    if size % PAGE != 0 {
+    if path.metadata().map_err(fail)?.len() % PAGE != 0 {
         return Err(VaultError::Corrupt(path.to_path_buf()));
     }
     Ok(())
 }
 
-fn connect(path: &Path, passphrase: &Secret) -> Result<Connection, VaultError> {
+pub(crate) fn connect(path: &Path, passphrase: &Secret) -> Result<Connection, VaultError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let fail = |source: rusqlite::Error| match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => VaultError::WrongPassphrase(path.to_path_buf()),
