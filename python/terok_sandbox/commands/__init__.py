@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from terok_util.cli_types import ArgDef, CommandDef, CommandTree
 
+from terok_sandbox.commands.gate import GATE
 from terok_sandbox.commands.setup import _handle_sandbox_setup, _handle_sandbox_uninstall
 from terok_sandbox.commands.vault import handle_vault_list, handle_vault_lock, handle_vault_unlock
 from terok_sandbox.commands.wiring import (
@@ -46,6 +47,7 @@ COMMANDS = CommandTree(
             handler=_handle_sandbox_uninstall,
             args=(ArgDef(name="--no-shield", action="store_true", help="Leave the firewall hooks alone"),),
         ),
+        GATE,
         CommandDef(
             name="vault",
             help="Unlock, lock and list the vault",
