@@ -6,7 +6,14 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["CheckVerdict", "DoctorCheck", "run_check", "sandbox_doctor_checks", "supervisor_hooks_check"]
+__all__ = [
+    "CheckVerdict",
+    "DoctorCheck",
+    "make_recovery_acknowledged_check",
+    "run_check",
+    "sandbox_doctor_checks",
+    "supervisor_hooks_check",
+]
 
 _PROBE_LIMIT = 5.0
 _HOST = "host.containers.internal"
@@ -78,17 +85,48 @@ def run_check(check: DoctorCheck) -> CheckVerdict:
     return check.evaluate(done.returncode, done.stdout, done.stderr)
 
 
-def _judge_passphrase(_status: int, _out: str, _err: str) -> CheckVerdict:
-    from .config import SandboxConfig
-    from .vault.store.encryption import WrongPassphraseError
+def make_recovery_acknowledged_check() -> DoctorCheck:
+    """Returns the check that a copy of the passphrase is kept off this host; one per host, so no part of the list."""
+    return DoctorCheck("vault", "Recovery key acknowledged", [], _judge_recovery, host_side=True)
 
+
+def _judge_recovery(_status: int, _out: str, _err: str) -> CheckVerdict:
+    from .vault.store.recovery import RecoveryStatus
+
+    found = RecoveryStatus.load()
+    if found.acknowledged:
+        return CheckVerdict("ok", "a copy is kept off this host")
+    advice = "keep a copy: `terok-sandbox vault passphrase reveal`"
+    if found.urgent:
+        return CheckVerdict("error", f"only this login session has the passphrase; {advice}")
+    return CheckVerdict("warn", f"not acknowledged; {advice}")
+
+
+def _judge_passphrase(_status: int, _out: str, _err: str) -> CheckVerdict:
+    """Resolves the passphrase and, where there is a vault, opens it: a stale tier is an error, too."""
+    from .config import SandboxConfig
+    from .vault.store import change
+    from .vault.store.db import open_with
+    from .vault.store.encryption import VaultBusyError
+
+    cfg = SandboxConfig()
     try:
-        source = SandboxConfig().resolve_passphrase_with_source()[1]
-    except (WrongPassphraseError, RuntimeError) as error:
-        return CheckVerdict("error", str(error).splitlines()[0])
-    if source is None:
-        return CheckVerdict("error", "no tier has it; run `terok-sandbox vault unlock`", fixable=True)
+        passphrase, source = cfg.resolve_passphrase_with_source()
+        if passphrase is None:
+            return CheckVerdict("error", "no tier has it; run `terok-sandbox vault unlock`", fixable=True)
+        if cfg.db_path.exists():
+            open_with(cfg.db_path, passphrase).close()
+    except VaultBusyError as error:
+        return CheckVerdict("warn", _first_line(error))
+    except (RuntimeError, OSError) as error:
+        return CheckVerdict("error", _first_line(error))
+    if change.is_interrupted(cfg.db_path):
+        return CheckVerdict("warn", "a change was interrupted; run `terok-sandbox vault passphrase change`", fixable=True)
     return CheckVerdict("ok", f"from {source}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
 
 
 def _judge_plaintext(_status: int, _out: str, _err: str) -> CheckVerdict:

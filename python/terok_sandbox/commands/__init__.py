@@ -5,8 +5,20 @@ from __future__ import annotations
 from terok_util.cli_types import ArgDef, CommandDef, CommandTree
 
 from terok_sandbox.commands.gate import GATE
+from terok_sandbox.commands.passphrase import (
+    handle_passphrase_acknowledge,
+    handle_passphrase_change,
+    handle_passphrase_destroy,
+    handle_passphrase_reveal,
+)
 from terok_sandbox.commands.setup import _handle_sandbox_setup, _handle_sandbox_uninstall
-from terok_sandbox.commands.vault import handle_vault_list, handle_vault_lock, handle_vault_unlock
+from terok_sandbox.commands.vault import (
+    handle_vault_list,
+    handle_vault_lock,
+    handle_vault_seal,
+    handle_vault_to_keyring,
+    handle_vault_unlock,
+)
 from terok_sandbox.commands.wiring import (
     handle_cleanup,
     handle_doctor,
@@ -27,6 +39,39 @@ _WIRING = (
     ArgDef(name="--profiles", help="Firewall profiles for this container, separated by commas"),
 )
 
+_KEYS = "What it is sealed to: auto, host, tpm or tpm+host (default: auto)"
+_PASSPHRASE = CommandDef(
+    name="passphrase",
+    help="Move, show, change and destroy the vault's passphrase",
+    children=(
+        CommandDef(
+            name="seal",
+            help="Seal it for this user with systemd-creds",
+            handler=handle_vault_seal,
+            args=(ArgDef(name="--key", default="auto", help=_KEYS),),
+        ),
+        CommandDef(name="to-keyring", help="Move it to the desktop's keyring", handler=handle_vault_to_keyring),
+        CommandDef(
+            name="reveal",
+            help="Show it on the terminal, to keep a copy off this host",
+            handler=handle_passphrase_reveal,
+            args=(ArgDef(name="--allow-redirect", action="store_true", help="Print it on standard output instead"),),
+        ),
+        CommandDef(
+            name="acknowledge",
+            help="Note that a copy is kept off this host",
+            handler=handle_passphrase_acknowledge,
+        ),
+        CommandDef(name="destroy", help="Remove it from every tier", handler=handle_passphrase_destroy),
+        CommandDef(
+            name="change",
+            help="Give the vault a new passphrase, and every tier that has a copy",
+            handler=handle_passphrase_change,
+            args=(ArgDef(name="--echo-passphrase", action="store_true", help="Make one and print it"),),
+        ),
+    ),
+)
+
 #: Root verbs in the order callers know.
 COMMANDS = CommandTree(
     (
@@ -38,7 +83,7 @@ COMMANDS = CommandTree(
                 ArgDef(name="--no-shield", action="store_true", help="Leave the firewall hooks alone"),
                 ArgDef(name="--no-vault", action="store_true", help="Leave the vault alone"),
                 ArgDef(name="--echo-passphrase", action="store_true", help="Print a new passphrase on standard output"),
-                ArgDef(name="--passphrase-tier", help="Where the passphrase is kept: session-file or config"),
+                ArgDef(name="--passphrase-tier", help="systemd-creds, keyring, session-file or config"),
             ),
         ),
         CommandDef(
@@ -63,6 +108,7 @@ COMMANDS = CommandTree(
                         ArgDef(name="--json", action="store_true", dest="as_json", help="Print JSON"),
                     ),
                 ),
+                _PASSPHRASE,
             ),
         ),
         CommandDef(

@@ -6,17 +6,12 @@ written only after complete success.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terok_sandbox._stage import stage_line
 
 if TYPE_CHECKING:
     from terok_sandbox.config import SandboxConfig
-
-_TIERS = ("session-file", "config")
-_LATER_TIERS = ("systemd-creds", "keyring")
 
 
 def _handle_sandbox_setup(
@@ -55,21 +50,17 @@ def _phase(label: str, action: Any) -> bool:
 
 
 def _choose_tier(cfg: SandboxConfig, wanted: str | None) -> str | None:
-    """The tier that will hold a new passphrase; ``None`` when the vault can be opened already."""
-    if wanted is not None and wanted not in _TIERS:
-        note = " (not part of this version)" if wanted in _LATER_TIERS else ""
-        raise SystemExit(f"cannot use passphrase tier {wanted!r}{note}\nhint: choose one of {', '.join(_TIERS)}")
-    if cfg.resolve_passphrase() is not None:
+    """The tier that will hold a new passphrase; ``None`` when there is a vault already, or it can be opened."""
+    from terok_sandbox.commands import provisioning
+
+    provisioning.check(wanted)
+    if _has_vault(cfg) or cfg.resolve_passphrase() is not None:
         return None
-    if wanted is not None:
-        return wanted
-    if sys.stdin is not None and sys.stdin.isatty():
-        answer = input("Keep the vault passphrase for this login session only (s) or in config.yml (c)? [s] ")
-        return "config" if answer.strip().lower() in ("c", "config") else "session-file"
-    raise SystemExit(
-        "cannot provision the vault: no passphrase is available and there is no terminal to ask on\n"
-        f"hint: pass --passphrase-tier with one of {', '.join(_TIERS)}"
-    )
+    return wanted or provisioning.choose()
+
+
+def _has_vault(cfg: SandboxConfig) -> bool:
+    return cfg.db_path.exists() and cfg.db_path.stat().st_size > 0
 
 
 def _report_prerequisites() -> None:
@@ -90,49 +81,23 @@ def _install_hooks() -> str:
 
 
 def _provision_vault(cfg: SandboxConfig, tier: str | None, echo: bool) -> str:
-    """Make sure that the vault exists and opens; a new passphrase is stored before the vault is made with it."""
+    """Make sure that the vault exists; a new passphrase is stored, and can be read back, before the vault is made."""
+    from terok_sandbox.commands import provisioning
     from terok_sandbox.vault.store.db import CredentialDB
-    from terok_sandbox.vault.store.encryption import generate_passphrase
+    from terok_sandbox.vault.store.encryption import NoPassphraseError, generate_passphrase
 
     if tier is None:
-        cfg.open_credential_db().close()
+        try:
+            cfg.open_credential_db().close()
+        except NoPassphraseError:
+            return "locked; `terok-sandbox vault unlock` opens it"
         return "opens"
-    if cfg.db_path.exists() and cfg.db_path.stat().st_size > 0:
-        raise RuntimeError(
-            f"the vault `{cfg.db_path}` exists but no passphrase is available; run `terok-sandbox vault unlock`"
-        )
     passphrase = generate_passphrase()
-    _store_passphrase(cfg, tier, passphrase)
+    provisioning.store(cfg, tier, passphrase)
     # Not through the configuration at hand: it was read before the passphrase was stored.
     CredentialDB(cfg.db_path, passphrase=passphrase).close()
-    _show_passphrase(passphrase, echo)
+    provisioning.show(passphrase, echo)
     return f"passphrase in {tier}"
-
-
-def _store_passphrase(cfg: SandboxConfig, tier: str, passphrase: str) -> None:
-    from terok_native import _lib
-
-    if tier == "session-file":
-        _lib.vault_write_session_file(cfg.vault_passphrase_file, passphrase)
-        return
-    from terok_util import config_file_paths
-
-    from terok_sandbox._yaml import yaml_update_section
-
-    yaml_update_section(Path(config_file_paths()[-1][1]), "credentials", {"passphrase": passphrase})
-
-
-def _show_passphrase(passphrase: str, echo: bool) -> None:
-    """Show a new passphrase once, on the controlling terminal; on standard output only when asked to."""
-    text = f"vault passphrase (keep a copy off this host): {passphrase}\n"
-    if echo:
-        sys.stdout.write(text)
-        return
-    try:
-        with open("/dev/tty", "w", encoding="utf-8") as terminal:
-            terminal.write(text)
-    except OSError:
-        pass  # no terminal: the passphrase stays readable in the tier that holds it
 
 
 def _handle_sandbox_uninstall(*, no_shield: bool = False, cfg: SandboxConfig | None = None, **_older: Any) -> None:

@@ -82,12 +82,13 @@ def handle_cleanup(*, container: str, cfg: SandboxConfig | None = None) -> None:
 def handle_doctor() -> int:
     """Run the checks of this host; 0, 1 or 2 after the worst verdict: ok, warn, error."""
     from terok_sandbox._stage import green, red, yellow
-    from terok_sandbox.doctor import run_check, sandbox_doctor_checks, supervisor_hooks_check
+    from terok_sandbox import doctor
 
     shown = {"ok": green("ok"), "warn": yellow("WARN"), "error": red("ERROR")}
     worst = 0
-    for check in [*sandbox_doctor_checks(), supervisor_hooks_check()]:
-        verdict = run_check(check)
+    of_host = [doctor.make_recovery_acknowledged_check(), doctor.supervisor_hooks_check()]
+    for check in [*doctor.sandbox_doctor_checks(), *of_host]:
+        verdict = doctor.run_check(check)
         print(f"  {check.label} .... {shown[verdict.severity]} ({verdict.detail})")
         worst = max(worst, _SEVERITIES.index(verdict.severity))
     return worst

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from terok_native import _lib
 
-from terok_sandbox.vault.store.encryption import NoPassphraseError, resolve_passphrase_with_source
+from terok_sandbox.vault.store.encryption import (
+    NoPassphraseError,
+    WrongPassphraseError,
+    resolve_passphrase_with_source,
+)
 
 if TYPE_CHECKING:
     from terok_sandbox.config import PassphraseSource
@@ -193,7 +197,19 @@ def open_credential_db_with_source(
             f"cannot open the vault `{db_path}`: no passphrase is available\n"
             "hint: unlock it with `terok-sandbox vault unlock`, or run `terok-executor setup` first"
         )
-    return CredentialDB(db_path, passphrase=passphrase), source
+    return open_with(db_path, passphrase), source
+
+
+def open_with(db_path: Path, passphrase: str) -> CredentialDB:
+    """Open the vault with what a tier yields; while a change of the passphrase is unfinished, the old one fits too."""
+    try:
+        return CredentialDB(db_path, passphrase=passphrase)
+    except WrongPassphraseError:
+        from terok_sandbox.vault.store.change import successor_of
+
+        if not (successor := successor_of(db_path, passphrase)):
+            raise
+        return CredentialDB(db_path, passphrase=successor)
 
 
 def open_credential_db(

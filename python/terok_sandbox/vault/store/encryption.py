@@ -1,7 +1,7 @@
 """Passphrase tiers, and the exceptions that opening the vault can raise.
 
-The tiers are asked by the native resolver in a fixed order (session file, systemd credential, helper command,
-configuration); the prompt, which needs a terminal, is the only one that lives here.
+The tiers are asked by the native resolver in a fixed order (session file, systemd credential, keyring, helper command,
+configuration); the prompt, which needs a terminal, comes last and lives in :mod:`terok_sandbox.vault.store.prompt`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class VaultCorruptError(RuntimeError):
 
 
 def generate_passphrase() -> str:
-    """Return a new passphrase: 43 URL-safe characters from 32 random bytes' worth of entropy and more."""
+    """Return a new passphrase: 43 URL-safe characters, six random bits each."""
     return _lib.vault_generate_passphrase()
 
 
@@ -53,6 +53,8 @@ def resolve_passphrase_with_source(
     if found := _lib.vault_resolve_passphrase({
         "session_file": None if passphrase_file is None else str(passphrase_file),
         "systemd_creds_file": None if systemd_creds_file is None else str(systemd_creds_file),
+        "use_keyring": use_keyring,
+        "keyring_may_ask": True,
         "passphrase_command": passphrase_command,
         "config_passphrase": config_fallback,
     }):
@@ -63,29 +65,35 @@ def resolve_passphrase_with_source(
 
 
 def prompt_passphrase(*, confirm: bool = False) -> str:
-    """Ask for the passphrase: hidden on a terminal, one plain line otherwise.
+    """Ask for the passphrase: masked on a terminal, one plain line otherwise.
 
-    With *confirm* the text is asked twice on a terminal.
+    With *confirm*, a text on a terminal is asked twice, and an empty one makes a new passphrase, shown once.
 
     Raises:
         ValueError: nothing was entered, or the two entries differ.
-        SystemExit: the input was interrupted or ended.
+        SystemExit: the input was interrupted or ended, or a new passphrase cannot be shown.
     """
-    if sys.stdin is None or not sys.stdin.isatty():
-        entered = sys.stdin.readline().rstrip("\r\n") if sys.stdin is not None else ""
-        return _not_empty(entered)
-    import getpass
+    from terok_sandbox.vault.store import prompt
 
-    try:
-        entered = _not_empty(getpass.getpass("Vault passphrase: ").strip())
-        if confirm and getpass.getpass("Again: ").strip() != entered:
-            raise ValueError("the two entries differ")
-    except (EOFError, KeyboardInterrupt):
-        raise SystemExit("no passphrase entered") from None
-    return entered
+    return prompt.ask(confirm=confirm)
 
 
-def _not_empty(text: str) -> str:
-    if not text:
-        raise ValueError("the passphrase is empty")
-    return text
+def load_passphrase_from_keyring() -> str | None:
+    """Return the passphrase that the desktop's keyring has, or ``None``, also when it cannot be asked (10 s)."""
+    return _lib.passphrase_keyring_load(True)
+
+
+def store_passphrase_in_keyring(passphrase: str) -> bool:
+    """Store *passphrase* in the desktop's keyring; ``False`` when it cannot be read back afterwards.
+
+    Raises:
+        ValueError: it is empty.
+    """
+    if not passphrase:
+        raise ValueError("an empty passphrase cannot be stored")
+    return _lib.passphrase_keyring_store(passphrase)
+
+
+def forget_passphrase_in_keyring() -> bool:
+    """Remove the passphrase from the desktop's keyring; ``True`` when there was one and it is gone."""
+    return _lib.passphrase_keyring_forget()
