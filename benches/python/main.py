@@ -30,6 +30,7 @@ def main() -> None:
     failed = []
     parts = {
         "broker": ["cargo", "bench", "--locked", "--quiet", "-p", "terok-broker", "--bench", "broker"],
+        "signer": ["cargo", "bench", "--locked", "--quiet", "-p", "terok-signer", "--bench", "signer"],
         "supervisor and hooks": [sys.executable, "-u", str(HERE / "supervising.py")],
         "start-up and launches": with_containers(),
     }
