@@ -46,6 +46,15 @@ impl StoreRef {
         self.run(py, |s| s.end(keep))
     }
 
+    fn change_passphrase(&self, py: Python<'_>, new: String) -> PyResult<()> {
+        let secret = Secret::new(new);
+        self.run(py, |s| s.change_passphrase(&secret))
+    }
+
+    fn ssh_keys_version(&self, py: Python<'_>) -> PyResult<i64> {
+        self.run(py, Store::ssh_keys_version)
+    }
+
     /// Takes the record as JSON text of an object.
     fn store_credential(&self, py: Python<'_>, set: &str, provider: &str, data: &str) -> PyResult<()> {
         let record: Map<String, Value> = serde_json::from_str(data).map_err(|error| {
@@ -192,9 +201,17 @@ fn vault_check_scope(scope: &str) -> PyResult<()> {
     check(::vault::sshkey::check_scope(scope))
 }
 
+/// Encrypts a plain database in place.
+#[pyfunction]
+fn vault_encrypt_in_place(py: Python<'_>, path: PathBuf, passphrase: String) -> PyResult<()> {
+    let secret = Secret::new(passphrase);
+    check(py.detach(|| ::vault::encrypt::encrypt_in_place(&path, &secret)))
+}
+
 /// Adds this room's functions and classes to the extension module.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<StoreRef>()?;
+    m.add_function(wrap_pyfunction!(vault_encrypt_in_place, m)?)?;
     m.add_function(wrap_pyfunction!(vault_resolve_passphrase, m)?)?;
     m.add_function(wrap_pyfunction!(vault_generate_passphrase, m)?)?;
     m.add_function(wrap_pyfunction!(vault_write_session_file, m)?)?;
