@@ -7,6 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
@@ -14,12 +15,17 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::process::ChildStdout;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep};
 
 use crate::process::{Ended, Leash};
 use crate::reply::Refusal;
 
 /// Most bytes of one piece.
 const PIECE: usize = 64 * 1024;
+/// After this much, git is left alone for a moment whenever its pipe is empty. Git writes little by little; taking every
+/// little at once would cost everybody a change of context for it.
+const BULK: usize = 256 * 1024;
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// What follows a reply that was complete.
 pub type Sequel = Box<dyn FnOnce() + Send>;
@@ -27,18 +33,20 @@ pub type Sequel = Box<dyn FnOnce() + Send>;
 /// Git's output and everything that ends with it.
 pub struct Stream {
     /// The pipe.
-    pub stdout: ChildStdout,
+    stdout: ChildStdout,
     /// Completes with the process.
-    pub end: JoinHandle<Ended>,
+    end: JoinHandle<Ended>,
     /// Ends the process when the client has gone.
-    pub leash: Leash,
+    _leash: Leash,
     /// The request's place among those at work.
-    pub place: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
     /// Which request this is, for the log.
-    pub label: &'static str,
+    label: &'static str,
     /// What to do when git has succeeded.
     pub sequel: Option<Sequel>,
     buffer: BytesMut,
+    taken: usize,
+    pause: Option<Pin<Box<Sleep>>>,
     read_all: bool,
 }
 
@@ -51,7 +59,18 @@ impl Stream {
         label: &'static str,
     ) -> Self {
         let buffer = BytesMut::new();
-        Self { stdout, end, leash, place, label, sequel: None, buffer, read_all: false }
+        Self {
+            stdout,
+            end,
+            _leash: leash,
+            _place: place,
+            label,
+            sequel: None,
+            buffer,
+            taken: 0,
+            pause: None,
+            read_all: false,
+        }
     }
 
     /// The first piece, or none when git ends without a word.
@@ -100,6 +119,9 @@ impl Stream {
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        if let Some(pause) = self.pause.as_mut().filter(|_| self.taken > BULK) {
+            ready!(pause.as_mut().poll(cx));
+        }
         // The last piece has been sent and dropped by now, so this takes its memory again.
         self.buffer.reserve(PIECE);
         let mut space = ReadBuf::uninit(&mut self.buffer.spare_capacity_mut()[..PIECE]);
@@ -107,7 +129,19 @@ impl Stream {
         let count = space.filled().len();
         // SAFETY: the pipe has just filled and thereby initialised this many bytes.
         unsafe { self.buffer.set_len(self.buffer.len() + count) };
+        self.taken += count;
+        if self.taken > BULK && count < PIECE {
+            self.rest();
+        }
         Poll::Ready(Ok((count > 0).then(|| self.buffer.split().freeze())))
+    }
+
+    fn rest(&mut self) {
+        let until = Instant::now() + MOMENT;
+        match &mut self.pause {
+            Some(pause) => pause.as_mut().reset(until),
+            None => self.pause = Some(Box::pin(tokio::time::sleep_until(until))),
+        }
     }
 }
 

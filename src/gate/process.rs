@@ -25,7 +25,7 @@ const COMPLAINT: usize = 4096;
 /// How long a pipe is read on after the process that held it has ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Room in the pipes: fewer turns between git and us.
-const PIPE: usize = 256 * 1024;
+const PIPE: usize = 1024 * 1024;
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Settings of the service, on top of those that hold for every git process here; stronger than the repository's.

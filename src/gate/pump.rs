@@ -12,7 +12,7 @@ use bytes::Bytes;
 use flate2::write::GzDecoder;
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::io::AsyncWriteExt;
+use tokio::io::AsyncWrite;
 use tokio::process::ChildStdin;
 
 /// Most bytes of a compressed body once it is unpacked: what a fetch wants and has, tens of bytes per reference.
@@ -94,17 +94,31 @@ pub async fn pump(first: Bytes, mut source: Source, stdin: ChildStdin, packed: b
     Ok(())
 }
 
+/// How long git is left alone with a full pipe. It reads little by little; filling every little at once would cost both
+/// sides a change of context for it.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// Git's standard input, until git closes it.
 struct Sink {
     stdin: Option<ChildStdin>,
 }
 
 impl Sink {
-    async fn write(&mut self, bytes: &[u8]) {
-        if let Some(stdin) = &mut self.stdin
-            && stdin.write_all(bytes).await.is_err()
-        {
-            self.stdin = None;
+    async fn write(&mut self, mut bytes: &[u8]) {
+        while let Some(stdin) = self.stdin.as_mut().filter(|_| !bytes.is_empty()) {
+            let mut waited = false;
+            let written = std::future::poll_fn(|cx| {
+                let outcome = Pin::new(&mut *stdin).poll_write(cx, bytes);
+                waited |= outcome.is_pending();
+                outcome
+            });
+            match written.await {
+                Ok(count) => bytes = &bytes[count..],
+                Err(_) => self.stdin = None,
+            }
+            if waited {
+                tokio::time::sleep(MOMENT).await;
+            }
         }
     }
 }

@@ -74,5 +74,11 @@ pub trait Service {
 /// # Errors
 /// [`SupervisorError::Port`] or [`SupervisorError::SocketPath`].
 pub fn compose(sidecar: &Sidecar) -> Result<Vec<Box<dyn Service>>, SupervisorError> {
-    Ok(vec![Box::new(crate::credential::CredentialService::new(sidecar)?)])
+    let mut services: Vec<Box<dyn Service>> = Vec::new();
+    if let Some(gate) = crate::gating::GateService::wanted(sidecar)? {
+        services.push(Box::new(gate));
+    }
+    services.push(Box::new(crate::credential::CredentialService::new(sidecar)?));
+    services.push(Box::new(crate::signing::SigningService::new(sidecar)?));
+    Ok(services)
 }

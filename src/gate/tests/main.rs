@@ -1,1 +1,8 @@
+//! The gate with real git on both sides.
 
+mod contract;
+mod faults;
+mod fuzz;
+mod policy;
+mod stage;
+mod traffic;
