@@ -14,7 +14,7 @@ const ANCIENT: Duration = Duration::from_secs(6 * 3600);
 /// Temporary files older than this are rubbish.
 const RUBBISH: Duration = Duration::from_secs(24 * 3600);
 /// How much later than its process a lock may seem to have been made.
-const SLACK: Duration = Duration::from_secs(2);
+const SLACK: Duration = Duration::from_millis(250);
 /// Deepest nesting of reference names that is looked at.
 const DEPTH: usize = 64;
 
@@ -51,7 +51,8 @@ fn orphaned(lock: Duration, eldest: Option<Duration>) -> bool {
 }
 
 fn is_lock(name: &[u8]) -> bool {
-    name.ends_with(b".lock")
+    // The second one is the draft that is written while the first one's `packed-refs.lock` is held.
+    name.ends_with(b".lock") || name == b"packed-refs.new"
 }
 
 fn age(file: &Path) -> Option<Duration> {
@@ -122,7 +123,7 @@ mod tests {
     fn locks_of_the_dead_go_and_those_of_the_living_stay() {
         let (_dir, mirror) = mirror();
         fs::create_dir_all(mirror.join("refs/heads/a")).unwrap();
-        let locks = ["packed-refs.lock", "HEAD.lock", "refs/heads/a/b.lock"].map(|lock| mirror.join(lock));
+        let locks = ["packed-refs.new", "HEAD.lock", "refs/heads/a/b.lock"].map(|lock| mirror.join(lock));
         locks.iter().for_each(|lock| fs::write(lock, "").unwrap());
         let mut git = Command::new("git");
         let mut living =
@@ -133,7 +134,7 @@ mod tests {
         living.wait().unwrap();
         assert_eq!(clean(&mirror).len(), 3);
         assert!(orphaned(Duration::from_secs(10), Some(Duration::from_secs(7))));
-        assert!(!orphaned(Duration::from_secs(10), Some(Duration::from_secs(9))));
+        assert!(!orphaned(Duration::from_secs(10), Some(Duration::from_secs(10))));
         assert!(locks.iter().all(|lock| !lock.exists()));
     }
 

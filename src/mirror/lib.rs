@@ -7,6 +7,8 @@
 pub mod address;
 pub mod backup;
 pub mod cache;
+#[cfg(test)]
+mod chaos;
 pub mod config;
 pub mod create;
 pub mod fault;

@@ -104,8 +104,7 @@ fn absorb(
         if !locked || round >= ROUNDS {
             return Err(error);
         }
-        report.freed.extend(heal::clean(mirror).iter().map(|lock| lock.display().to_string()));
-        std::thread::sleep(std::time::Duration::from_millis(100 << round));
+        make_way(mirror, round, report);
     }
     backup::relax(mirror, &threatened)?;
     for tip in &threatened {
@@ -115,6 +114,12 @@ fn absorb(
         }
     }
     Ok(())
+}
+
+/// Waits for pushes to end, and frees what dead processes hold.
+fn make_way(mirror: &Path, round: usize, report: &mut Pulled) {
+    std::thread::sleep(std::time::Duration::from_millis(50 << round));
+    report.freed.extend(heal::clean(mirror).iter().map(|lock| lock.display().to_string()));
 }
 
 /// What is to be done about one of the upstream's references.
@@ -150,6 +155,7 @@ fn offer(mirror: &Path, branches: Option<&[String]>, report: &mut Pulled) -> Res
         if apply(mirror, &steps, round + 1 == ROUNDS, report)? {
             return Ok(());
         }
+        make_way(mirror, round, report);
     }
     Ok(())
 }

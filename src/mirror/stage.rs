@@ -14,6 +14,87 @@ pub(crate) struct Stage {
     pub(crate) mirror: PathBuf,
 }
 
+/// A generator of the same surprises for the same seed.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % end
+    }
+
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len() as u64) as usize]
+    }
+
+    pub(crate) fn fork(&mut self) -> Self {
+        Self::new(self.below(u64::MAX))
+    }
+}
+
+/// Commits that people push and that the upstream shows, made once for many stages.
+pub(crate) struct Pool {
+    _dir: tempfile::TempDir,
+    pub(crate) path: PathBuf,
+    pub(crate) commits: Vec<String>,
+}
+
+impl Pool {
+    /// A tree of `count` commits: each continues a random earlier one.
+    pub(crate) fn new(count: usize) -> Self {
+        let dir = fast_dir();
+        let path = dir.path().join("pool.git");
+        run(dir.path(), &["init", "-q", "--bare", "pool.git"], "");
+        let mut dice = Dice::new(7);
+        let mut script = String::new();
+        for n in 1..=count {
+            script.push_str(&format!(
+                "commit refs/pool/{n}\nmark :{n}\ncommitter T <t@example.org> {} +0000\ndata 1\n.\n",
+                1000 + n
+            ));
+            if n > 1 {
+                script.push_str(&format!("from :{}\n", 1 + dice.below(n as u64 - 1)));
+            }
+            script.push_str(&format!("M 644 inline f\ndata {}\n{n}\n", n.to_string().len()));
+        }
+        run(&path, &["fast-import", "--quiet"], &script);
+        let listed = run(&path, &["for-each-ref", "--sort=committerdate", "--format=%(objectname)", "refs/pool"], "");
+        Self { _dir: dir, path, commits: listed.lines().map(str::to_owned).collect() }
+    }
+
+    /// Lets the stage's upstream have all commits, and no reference yet.
+    pub(crate) fn lend(&self, stage: &Stage) {
+        let info = stage.path("upstream.git/objects/info");
+        std::fs::create_dir_all(&info).unwrap();
+        std::fs::write(info.join("alternates"), format!("{}/objects\n", self.path.display())).unwrap();
+    }
+
+    /// Moves or removes a reference of the upstream, as a force push there would.
+    pub(crate) fn set(&self, stage: &Stage, name: &str, commit: Option<&str>) {
+        let file = stage.path("upstream.git/refs").join(name);
+        match commit {
+            Some(commit) => {
+                std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+                std::fs::write(file.with_extension("new"), format!("{commit}\n")).unwrap();
+                std::fs::rename(file.with_extension("new"), file).unwrap();
+            }
+            None => drop(std::fs::remove_file(file)),
+        }
+    }
+}
+
+fn run(dir: &Path, words: &[&str], input: &str) -> String {
+    let all = ["-C".to_owned(), dir.to_string_lossy().into_owned()].into_iter();
+    let git = crate::git::Git::new(all.chain(words.iter().map(|word| (*word).to_owned())));
+    git.input(input).succeed("make a pool").unwrap().text()
+}
+
 /// In memory where that is possible: git waits for the disk at every change of a reference, and some tests make thousands.
 fn fast_dir() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
