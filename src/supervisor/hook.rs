@@ -26,6 +26,8 @@ use crate::watchdog::remove_socket;
 const STATE_LIMIT: u64 = 4 * 1024 * 1024;
 /// How long a supervisor of the container's last run may take to go.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a killed process may take to vanish. Only a container that is supervised already costs this wait.
+const DYING: Duration = Duration::from_millis(100);
 
 /// The part of the OCI state that we need.
 #[derive(Debug, serde::Deserialize)]
@@ -96,7 +98,7 @@ fn lock(state: &State, file: &SidecarFile, init: Init) -> Result<Option<PidFile>
     let path = paths::pid_file(&file.root, &state.id);
     if let Some(pid) = pidfile::read(&path).filter(|pid| base::pid::supervises(*pid, &state.id)) {
         let run = init.to_string();
-        if base::pid::command_line(pid).is_some_and(|arguments| arguments.contains(&run)) {
+        if base::pid::command_line(pid).is_some_and(|arguments| arguments.contains(&run)) && stays(pid) {
             return Ok(None);
         }
         let ended = base::pid::end_supervisor(pid, &state.id, GRACE);
@@ -104,6 +106,12 @@ fn lock(state: &State, file: &SidecarFile, init: Init) -> Result<Option<PidFile>
     }
     let held = || SupervisorError::Held(short(&state.id).to_owned());
     PidFile::lock(&path, GRACE)?.ok_or_else(held).map(Some)
+}
+
+/// False for one that was killed a moment ago: such a process still has its entry, its arguments and its lock.
+fn stays(pid: i32) -> bool {
+    let ended = base::pid::handle(pid).and_then(|handle| base::pid::wait_for_end(&handle, DYING));
+    !ended.unwrap_or(true)
 }
 
 fn poststop(state: &State, file: &SidecarFile) {

@@ -307,20 +307,32 @@ class Tenant:
         assert done.returncode == 0, done.stderr
 
     def hook(self, stage: str, box: Box, pid: int = 0) -> subprocess.CompletedProcess[str]:
+        """Calls the hook to its end."""
+        process = self.begin_hook(stage, box, pid)
+        out, err = process.communicate(timeout=20)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def begin_hook(self, stage: str, box: Box, pid: int = 0) -> subprocess.Popen[str]:
+        """Starts the hook, the container's state on its standard input."""
         state: dict[str, object] = {"ociVersion": "1.0.2", "id": box.cid, "status": "created"}
         state["annotations"] = {"terok.sandbox.sidecar": str(box.sidecar)}
         if pid:
             state["pid"] = pid
-        return subprocess.run(
+        process = subprocess.Popen(
             ["supervisor_hook", stage],
             executable=self.state / "hooks" / "terok-supervisor",
-            input=json.dumps(state),
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=20,
             env=self.environment(),
             **self.as_user(),
         )
+        assert process.stdin
+        process.stdin.write(json.dumps(state))
+        process.stdin.close()
+        process.stdin = None  # else `communicate` stumbles over it
+        return process
 
     def call(self, attempts: Sequence[tuple[str | int, bytes]]) -> list[tuple[str, bytes]]:
         """Tries connections as this user: how each ended, and what came back."""
