@@ -15,6 +15,8 @@ pub mod fault;
 pub mod git;
 pub mod heal;
 pub mod hold;
+#[cfg(test)]
+mod killed;
 pub mod ledger;
 pub mod pull;
 pub mod refs;

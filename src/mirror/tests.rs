@@ -351,3 +351,24 @@ fn facts_of_a_mirror() {
     );
     assert_eq!(state::distance(&stage.mirror, &first, &"9".repeat(40)), None);
 }
+
+#[test]
+fn locks_of_killed_processes_do_not_stop_a_sync() {
+    let stage = Stage::new();
+    stage.commit("main", "a", "1");
+    stage.sync().unwrap();
+    let new = stage.commit("main", "a", "2");
+    let locks = [
+        "refs/heads/main.lock",
+        "refs/terok/upstream/heads/main.lock",
+        "packed-refs.lock",
+        "packed-refs.new",
+        "config.lock",
+    ];
+    for lock in locks {
+        fs::create_dir_all(stage.mirror.join(lock).parent().unwrap()).unwrap();
+        fs::write(stage.mirror.join(lock), "").unwrap();
+    }
+    assert_eq!(stage.sync().unwrap().freed.len(), locks.len());
+    assert_eq!(stage.tip("refs/heads/main"), new);
+}
