@@ -97,7 +97,7 @@ where
         http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let driver = tokio::spawn(async move {
         // The request or the body that was under way reports the same trouble to whoever waits for it.
-        let _ = connection.await;
+        let _ = connection.with_upgrades().await;
     });
     Ok((sender, driver))
 }

@@ -9,10 +9,11 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::LOCATION;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 
 use crate::dial::{Reach, Upstreaming, dial};
 use crate::header;
@@ -39,6 +40,8 @@ pub struct Outgoing<'a> {
     pub headers: HeaderMap,
     /// Headers as the client sent them.
     pub client: &'a HeaderMap,
+    /// Whether redirects may be followed.
+    pub follow: bool,
 }
 
 /// The head of an answer, and the connection its body comes from.
@@ -49,6 +52,8 @@ pub struct Answer {
     pub connection: Upstreaming,
     /// Its origin.
     pub origin: Arc<Origin>,
+    /// True for the answer of a place that a redirect led to, which got no credential.
+    pub redirected: bool,
 }
 
 /// The client side of the broker.
@@ -60,29 +65,23 @@ pub struct Forwarder {
 }
 
 impl Forwarder {
-    /// Sends the request and follows redirects where that is allowed.
+    /// Sends the request and follows redirects where that is allowed. With `spare` it is sent once more when the
+    /// upstream leaves before it answers.
     ///
     /// # Errors
     /// [`Refusal::UpstreamDisconnected`] or [`Refusal::UpstreamError`].
     pub async fn send(
         &self,
         outgoing: Outgoing<'_>,
-        body: Incoming,
+        upload: Upload,
+        spare: Option<Replay>,
         progress: &Arc<Progress>,
     ) -> Result<Answer, Refusal> {
-        let harmless = is_harmless(&outgoing.method);
-        let bare = body.is_end_stream();
-        let (upload, replay) = if harmless || outgoing.client.contains_key(IDEMPOTENCY_KEY) {
-            let (upload, replay) = Upload::repeatable(body, progress.clone());
-            (upload, Some(replay))
-        } else {
-            (Upload::once(body, progress.clone()), None)
-        };
         let head = Head { method: outgoing.method, target: outgoing.target, headers: outgoing.headers };
-        let follow = (harmless && bare).then(|| (head.method.clone(), head.target.clone()));
+        let follow = outgoing.follow.then(|| (head.method.clone(), head.target.clone()));
         let origin = &outgoing.upstream.origin;
         let call = Call { origin, reach: Reach::Anywhere, progress };
-        let first = self.exchange(&call, head, upload, replay).await?;
+        let first = self.exchange(&call, head, upload, spare).await?;
         match follow {
             Some((method, target)) => {
                 let from = (outgoing.upstream.clone(), target);
@@ -118,9 +117,44 @@ impl Forwarder {
             let call = Call { origin: &next.0.origin, reach, progress };
             let upload = Upload::empty(progress.clone());
             answer = self.exchange(&call, head, upload, None).await?;
+            answer.redirected = true;
             from = next;
         }
         Ok(answer)
+    }
+
+    /// Posts a text of our own, once.
+    ///
+    /// # Errors
+    /// As [`Forwarder::send`].
+    pub async fn post(
+        &self,
+        upstream: &Upstream,
+        target: PathAndQuery,
+        headers: HeaderMap,
+        text: Bytes,
+    ) -> Result<Answer, Refusal> {
+        let progress = Progress::new();
+        let call = Call { origin: &upstream.origin, reach: Reach::Anywhere, progress: &progress };
+        let upload = Upload::ours(text, progress.clone());
+        let head = Head { method: Method::POST, target, headers };
+        self.attempt(&call, head.request(upload), true).await.map_err(Refusal::from)
+    }
+
+    /// Opens a connection of its own for a request without a body, such as one that asks for another protocol.
+    ///
+    /// # Errors
+    /// As [`Forwarder::send`].
+    pub async fn open(
+        &self,
+        upstream: &Upstream,
+        target: PathAndQuery,
+        headers: HeaderMap,
+        progress: &Arc<Progress>,
+    ) -> Result<Answer, Refusal> {
+        let call = Call { origin: &upstream.origin, reach: Reach::Anywhere, progress };
+        let head = Head { method: Method::GET, target, headers };
+        self.attempt(&call, head.request(Upload::empty(progress.clone())), true).await.map_err(Refusal::from)
     }
 
     async fn exchange(
@@ -161,7 +195,7 @@ impl Forwarder {
             };
             match sent {
                 Ok(response) => {
-                    return Ok(Answer { response, connection, origin: call.origin.clone() });
+                    return Ok(Answer { response, connection, origin: call.origin.clone(), redirected: false });
                 }
                 Err(mut error) => match error.take_message() {
                     Some(unsent) if reused => request = unsent,
@@ -232,7 +266,13 @@ fn classify(error: &hyper::Error) -> Failed {
     Failed::Other
 }
 
-fn is_harmless(method: &Method) -> bool {
+/// True when the request may be sent again after an upstream left without an answer.
+pub fn is_repeatable(method: &Method, headers: &HeaderMap) -> bool {
+    is_harmless(method) || headers.contains_key(IDEMPOTENCY_KEY)
+}
+
+/// True for methods that change nothing.
+pub fn is_harmless(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 

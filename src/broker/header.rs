@@ -53,7 +53,7 @@ pub fn wants_websocket(headers: &HeaderMap) -> bool {
 }
 
 /// The members of a comma-separated header, over all its lines.
-fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+pub fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     headers
         .get_all(name)
         .into_iter()

@@ -5,11 +5,11 @@
 //!   never back to the client;
 //! - the provider follows from the token alone: path, `Host` and absolute targets cannot choose another upstream;
 //! - a token is looked up for every request, so that revoking it works at once, and counts only in its own container;
-//! - bodies stream both ways, of any length; nothing is decoded, re-encoded or gathered;
+//! - bodies stream both ways, of any length, and WebSocket messages pass; nothing is decoded or re-encoded;
 //! - a request that may have side effects is never sent twice;
 //! - logs and audit lines hold no token, header value or query.
 //!
-//! Refuses WebSocket upgrades and paths with dot segments. Everything runs on the caller's single-threaded runtime;
+//! Refuses paths with dot segments. Everything runs on the caller's single-threaded runtime;
 //! TLS, connections and the audit file come into being when first needed.
 
 use std::os::unix::net::UnixListener;
@@ -20,20 +20,26 @@ use vault::VaultCell;
 
 mod audit;
 mod dial;
+mod endpoint;
 mod fault;
 mod forward;
 mod header;
 mod identity;
+mod journal;
+mod lease;
 mod path;
 mod pool;
 mod proxy;
+mod refresh;
 mod relay;
 mod reply;
 mod routes;
 mod serve;
+mod session;
 mod tls;
 mod upload;
 mod usage;
+mod websocket;
 
 pub use fault::BrokerError;
 pub use identity::{CODEX_SHARED_OAUTH_MARKER, Markers, PHANTOM_CREDENTIALS_MARKER, owner_of};
@@ -50,6 +56,8 @@ pub struct BrokerConfig {
     pub owner: Owner,
     /// Which public markers count.
     pub markers: Markers,
+    /// Directory of the locks under which logins are refreshed; the same for all supervisors of a user.
+    pub lock_dir: PathBuf,
 }
 
 /// The broker of one container. Clones share everything.
@@ -69,6 +77,8 @@ impl Broker {
             vault,
             audit: Arc::new(audit::Audit::new(config.audit_path)),
             forwarder: forward::Forwarder::default(),
+            ending: tokio::sync::watch::Sender::new(false),
+            refreshing: refresh::Refreshing::new(config.lock_dir),
         })))
     }
 

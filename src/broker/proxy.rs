@@ -6,20 +6,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 use vault::{Owner, Store, TokenRow, VaultCell, VaultError};
 
 use crate::audit::Audit;
-use crate::forward::{Forwarder, Outgoing};
+use crate::forward::{Answer, Forwarder, Outgoing, is_harmless, is_repeatable};
 use crate::header;
 use crate::identity::Markers;
 use crate::path;
+use crate::refresh::{Login, Refreshing};
 use crate::relay::{Account, Exchange, ReplyBody};
 use crate::reply::{Refusal, healthy};
 use crate::routes::{LiveRoute, RouteBook};
-use crate::upload::Progress;
+use crate::upload::{Progress, Upload};
 use crate::usage::Usage;
 
 const HEALTH: &str = "/-/health";
@@ -35,16 +37,41 @@ pub struct Proxy {
     pub(crate) vault: VaultCell,
     pub(crate) audit: Arc<Audit>,
     pub(crate) forwarder: Forwarder,
+    pub(crate) refreshing: Refreshing,
+    /// Becomes true when WebSocket sessions should end; each holds a receiver.
+    pub(crate) ending: watch::Sender<bool>,
 }
 
-struct Granted {
-    route: Arc<LiveRoute>,
-    record: Map<String, Value>,
+/// What a request may use.
+pub(crate) struct Granted {
+    pub(crate) route: Arc<LiveRoute>,
+    pub(crate) record: Map<String, Value>,
+    pub(crate) login: Login,
+}
+
+impl Granted {
+    /// True when the credential is a login that can be refreshed.
+    pub(crate) fn is_renewable(&self) -> bool {
+        self.route.refresh.is_some() && header::is_oauth(&self.record)
+    }
+
+    fn outgoing<'a>(
+        &'a self,
+        parts: &'a http::request::Parts,
+        record: &Map<String, Value>,
+        follow: bool,
+    ) -> Result<Outgoing<'a>, Refusal> {
+        let upstream = self.route.upstream_for(parts.uri.path());
+        let mut headers = header::for_upstream(&parts.headers, &upstream.host);
+        header::inject(&mut headers, &self.route, record)?;
+        let target = parts.uri.path_and_query().and_then(|t| upstream.target(t)).ok_or(Refusal::BadPath)?;
+        Ok(Outgoing { method: parts.method.clone(), upstream, target, headers, client: &parts.headers, follow })
+    }
 }
 
 impl Proxy {
     /// Answers one request.
-    pub async fn handle(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+    pub async fn handle(self: &Arc<Self>, request: Request<Incoming>) -> Response<ReplyBody> {
         if request.method() == Method::CONNECT {
             return Refusal::NotFound.response();
         }
@@ -57,27 +84,34 @@ impl Proxy {
             return healthy();
         }
         let mut account = Account::new(&self.audit, request.method().as_str(), path);
-        let granted = match self.authorize(&vault, &request, &mut account) {
+        let mut granted = match self.authorize(&vault, &request, &mut account) {
             Ok(granted) => granted,
             Err(refusal) => {
                 drain(request).await;
                 return refuse(account, &refusal);
             }
         };
-        self.relay(request, granted, account).await
+        if granted.is_renewable() {
+            granted.record = self.fresh_record(&vault, &granted.login, granted.record).await;
+        }
+        if header::wants_websocket(request.headers()) {
+            return self.websocket(request, vault, granted, account).await;
+        }
+        self.relay(request, &vault, granted, account).await
     }
 
     fn authorize(&self, vault: &Store, request: &Request<Incoming>, account: &mut Account) -> Result<Granted, Refusal> {
         let token = header::phantom_token(request.headers())?;
         let (labels, is_marker) = self.labels(vault, token)?;
         let route = self.routes.route(&labels.provider);
+        let login = Login { set: labels.credential_set.clone(), provider: labels.provider.clone() };
         let line = account.line();
         line.scope = labels.scope;
         line.subject = labels.subject;
         line.credential_set = labels.credential_set;
         line.provider = labels.provider;
         let route = route.ok_or_else(|| Refusal::NoRoute(line.provider.clone()))?;
-        let record = match vault.load_credential(&line.credential_set, &line.provider) {
+        let record = match vault.load_credential(&login.set, &login.provider) {
             // A record that is not an object is there, but holds no secret.
             Err(VaultError::Record { .. }) => Map::new(),
             found => found.map_err(unreadable)?.ok_or(Refusal::CredentialMissing)?,
@@ -86,17 +120,14 @@ impl Proxy {
         if is_marker && !header::is_oauth(&record) {
             return Err(Refusal::InvalidToken);
         }
-        if header::wants_websocket(request.headers()) {
-            return Err(Refusal::Websocket);
-        }
         if !path::is_safe(request.uri().path()) {
             return Err(Refusal::BadPath);
         }
-        Ok(Granted { route, record })
+        Ok(Granted { route, record, login })
     }
 
     /// Whom a token speaks for, and whether it is a public marker.
-    fn labels(&self, vault: &Store, token: &str) -> Result<(TokenRow, bool), Refusal> {
+    pub(crate) fn labels(&self, vault: &Store, token: &str) -> Result<(TokenRow, bool), Refusal> {
         if let Some(labels) = self.owner.token(vault, token).map_err(unreadable)? {
             return Ok((labels, false));
         }
@@ -104,47 +135,78 @@ impl Proxy {
         labels.map(|labels| (labels, true)).ok_or(Refusal::InvalidToken)
     }
 
-    async fn relay(&self, request: Request<Incoming>, granted: Granted, account: Account) -> Response<ReplyBody> {
+    async fn relay(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        vault: &Arc<Store>,
+        granted: Granted,
+        account: Account,
+    ) -> Response<ReplyBody> {
         let (parts, body) = request.into_parts();
-        let upstream = granted.route.upstream_for(parts.uri.path());
-        let mut headers = header::for_upstream(&parts.headers, &upstream.host);
-        if let Err(refusal) = header::inject(&mut headers, &granted.route, &granted.record) {
-            return refuse(account, &refusal);
-        }
-        let target = parts.uri.path_and_query().and_then(|t| upstream.target(t));
-        let Some(target) = target else {
-            return refuse(account, &Refusal::BadPath);
-        };
-        let outgoing = Outgoing { method: parts.method, upstream, target, headers, client: &parts.headers };
         let progress = Progress::new();
-        match self.forwarder.send(outgoing, body, &progress).await {
-            Ok(answer) => {
-                let (head, body) = answer.response.into_parts();
-                let exchange = Exchange {
-                    pool: self.forwarder.pool.clone(),
-                    origin: answer.origin,
-                    connection: answer.connection,
-                    progress,
-                    account,
-                };
-                reply(head, body, exchange)
-            }
+        match self.ask(&parts, body, vault, granted, &progress).await {
+            Ok(answer) => self.reply(answer, progress, account),
             Err(refusal) => refuse(account, &refusal),
         }
     }
+
+    /// Sends the request with the real credential. One that is rejected with 401 was not acted upon; it is sent once
+    /// more when that was a login's, the login could be refreshed, and the body is still there.
+    async fn ask(
+        self: &Arc<Self>,
+        parts: &http::request::Parts,
+        body: Incoming,
+        vault: &Arc<Store>,
+        granted: Granted,
+        progress: &Arc<Progress>,
+    ) -> Result<Answer, Refusal> {
+        let follow = is_harmless(&parts.method) && body.is_end_stream();
+        let repeatable = is_repeatable(&parts.method, &parts.headers);
+        let (upload, replay) = if repeatable || granted.is_renewable() {
+            let (upload, replay) = Upload::repeatable(body, progress.clone());
+            (upload, Some(replay))
+        } else {
+            (Upload::once(body, progress.clone()), None)
+        };
+        let spare = replay.clone().filter(|_| repeatable);
+        let outgoing = granted.outgoing(parts, &granted.record, follow)?;
+        let answer = self.forwarder.send(outgoing, upload, spare, progress).await?;
+        let rejected = answer.response.status() == StatusCode::UNAUTHORIZED && !answer.redirected;
+        if !rejected || !granted.is_renewable() {
+            return Ok(answer);
+        }
+        let Some(record) = self.after_rejection(vault, &granted.login, &granted.record).await else {
+            return Ok(answer);
+        };
+        let Some(upload) = replay.and_then(|replay| replay.upload()) else {
+            return Ok(answer);
+        };
+        let outgoing = granted.outgoing(parts, &record, follow)?;
+        self.forwarder.send(outgoing, upload, None, progress).await
+    }
+
+    /// Passes an answer on.
+    pub(crate) fn reply(&self, answer: Answer, progress: Arc<Progress>, account: Account) -> Response<ReplyBody> {
+        let (head, body) = answer.response.into_parts();
+        let mut exchange = Exchange {
+            pool: self.forwarder.pool.clone(),
+            origin: answer.origin,
+            connection: answer.connection,
+            progress,
+            account,
+        };
+        exchange.account.line().status = head.status.as_u16();
+        exchange.account.watch(head.status.is_success().then(|| Usage::of(&head.headers)).flatten());
+        let mut response = Response::new(ReplyBody::relay(body, exchange));
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        header::for_client(response.headers_mut());
+        response
+    }
 }
 
-fn reply(head: http::response::Parts, body: Incoming, mut exchange: Exchange) -> Response<ReplyBody> {
-    exchange.account.line().status = head.status.as_u16();
-    exchange.account.watch(head.status.is_success().then(|| Usage::of(&head.headers)).flatten());
-    let mut response = Response::new(ReplyBody::relay(body, exchange));
-    *response.status_mut() = head.status;
-    *response.headers_mut() = head.headers;
-    header::for_client(response.headers_mut());
-    response
-}
-
-fn refuse(mut account: Account, refusal: &Refusal) -> Response<ReplyBody> {
+/// Ends the account of a request that gets no upstream's answer.
+pub(crate) fn refuse(mut account: Account, refusal: &Refusal) -> Response<ReplyBody> {
     account.line().status = refusal.status().as_u16();
     match refusal.label() {
         Some(label) => account.close(label),

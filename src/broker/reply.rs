@@ -26,8 +26,10 @@ pub enum Refusal {
     UpstreamDisconnected,
     /// The upstream could not be reached, or broke in another way.
     UpstreamError,
-    /// Protocol upgrades are not relayed.
+    /// The upstream's side of a WebSocket could not be opened.
     Websocket,
+    /// What the client sent is no WebSocket handshake.
+    Handshake,
     /// The vault is locked.
     VaultLocked,
     /// The vault is open but cannot be read.
@@ -42,9 +44,7 @@ impl Refusal {
         match self {
             Self::MissingToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
             Self::NoRoute(_) | Self::NotFound => StatusCode::NOT_FOUND,
-            Self::BadPath => StatusCode::BAD_REQUEST,
-            // Clients that try a WebSocket first go over to plain HTTP at once on this status, and on no other.
-            Self::Websocket => StatusCode::UPGRADE_REQUIRED,
+            Self::BadPath | Self::Handshake => StatusCode::BAD_REQUEST,
             Self::VaultLocked | Self::VaultUnreadable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_GATEWAY,
         }
@@ -61,7 +61,7 @@ impl Refusal {
             Self::CredentialMisconfigured => Some("credential_misconfigured"),
             Self::UpstreamDisconnected => Some("upstream_disconnected"),
             Self::UpstreamError => Some("upstream_error"),
-            Self::Websocket | Self::VaultLocked | Self::VaultUnreadable | Self::NotFound => None,
+            Self::Websocket | Self::Handshake | Self::VaultLocked | Self::VaultUnreadable | Self::NotFound => None,
         }
     }
 
@@ -75,7 +75,8 @@ impl Refusal {
             Self::CredentialMisconfigured => "Credential misconfigured",
             Self::UpstreamDisconnected => "Upstream disconnected",
             Self::UpstreamError => "Upstream request failed",
-            Self::Websocket => "WebSocket is not relayed",
+            Self::Websocket => "Upstream websocket failed",
+            Self::Handshake => "Invalid websocket request",
             Self::VaultLocked => "Vault locked",
             Self::VaultUnreadable => "Vault unavailable",
             Self::NotFound => "Not Found",

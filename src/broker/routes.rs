@@ -13,6 +13,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Uri};
 use wire::route::{DYNAMIC, Route, RouteError};
 
+use crate::endpoint::Endpoint;
 use crate::fault::BrokerError;
 
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -109,6 +110,8 @@ pub struct LiveRoute {
     pub auth: AuthStyle,
     /// Headers merged in for OAuth credentials.
     pub oauth_extra: HeaderMap,
+    /// Where logins are refreshed.
+    pub refresh: Option<Endpoint>,
 }
 
 impl LiveRoute {
@@ -130,7 +133,15 @@ impl LiveRoute {
                 .map_err(|_| format!("the value of extra header `{name}` cannot be sent"))?;
             oauth_extra.insert(header_name(name)?, value);
         }
-        Ok(Self { main: Upstream::parse(&route.upstream)?, by_prefix, auth, oauth_extra })
+        // An endpoint that is off costs the refreshing, not the table.
+        let refresh = route.oauth_refresh.as_ref().and_then(|refresh| match Endpoint::prepare(refresh) {
+            Ok(endpoint) => Some(endpoint),
+            Err(why) => {
+                tracing::warn!("logins are not refreshed: {why}");
+                None
+            }
+        });
+        Ok(Self { main: Upstream::parse(&route.upstream)?, by_prefix, auth, oauth_extra, refresh })
     }
 
     /// The upstream for a request path.
@@ -159,7 +170,11 @@ pub type LiveTable = HashMap<String, Arc<LiveRoute>>;
 
 fn compile(text: &[u8]) -> Result<LiveTable, RouteError> {
     let mut table = LiveTable::new();
+    let raw: serde_json::Value = serde_json::from_slice(text).map_err(RouteError::Syntax)?;
     for (provider, route) in wire::route::parse(text)? {
+        if route.oauth_refresh.is_none() && !raw[&provider]["oauth_refresh"].is_null() {
+            tracing::warn!(%provider, "the route's `oauth_refresh` is not usable; logins are not refreshed");
+        }
         let live = LiveRoute::compile(&route).map_err(|why| RouteError::Member { provider: provider.clone(), why })?;
         table.insert(provider, Arc::new(live));
     }

@@ -59,6 +59,8 @@ impl Listen for TcpListener {
 pub async fn serve<L: Listen>(proxy: Arc<Proxy>, listener: L, stop: impl Future<Output = ()>) {
     let mut stop = pin!(stop);
     let mut connections = JoinSet::new();
+    let mut refreshing = pin!(proxy.clone().keep_fresh());
+    let mut refreshes = true;
     let (ending, watcher) = watch::channel(false);
     loop {
         let room = connections.len() < MOST_CONNECTIONS;
@@ -66,6 +68,7 @@ pub async fn serve<L: Listen>(proxy: Arc<Proxy>, listener: L, stop: impl Future<
             biased;
             () = &mut stop => break,
             Some(_) = connections.join_next() => {}
+            () = &mut refreshing, if refreshes => refreshes = false,
             accepted = listener.accept(), if room => match accepted {
                 Ok(Some(stream)) => {
                     connections.spawn(converse(proxy.clone(), stream, watcher.clone()));
@@ -80,7 +83,11 @@ pub async fn serve<L: Listen>(proxy: Arc<Proxy>, listener: L, stop: impl Future<
     }
     drop(listener);
     let _ = ending.send(true);
-    let all = async { while connections.join_next().await.is_some() {} };
+    proxy.ending.send_replace(true);
+    let all = async {
+        while connections.join_next().await.is_some() {}
+        proxy.ending.closed().await;
+    };
     // Dropping the set afterwards ends what is left.
     let _ = tokio::time::timeout(GRACE, all).await;
 }
@@ -101,7 +108,8 @@ where
     let connection = http1::Builder::new()
         .max_buf_size(BUFFER)
         .auto_date_header(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -66,12 +66,14 @@ impl Replay {
             return Some(Upload::empty(self.progress.clone()));
         };
         let lost = memory.lock().unwrap_or_else(PoisonError::into_inner).lost;
+        self.progress.sent_all.store(false, Ordering::Relaxed);
         (!lost).then(|| Upload { source: Source::Remembered(memory.clone(), 0), progress: self.progress.clone() })
     }
 }
 
 enum Source {
     Empty,
+    Ours(Option<Bytes>),
     Client(Incoming),
     Remembered(Arc<Mutex<Memory>>, usize),
 }
@@ -87,6 +89,11 @@ impl Upload {
     pub fn empty(progress: Arc<Progress>) -> Self {
         progress.sent_all.store(true, Ordering::Relaxed);
         Self { source: Source::Empty, progress }
+    }
+
+    /// A text of our own.
+    pub fn ours(text: Bytes, progress: Arc<Progress>) -> Self {
+        Self { source: Source::Ours(Some(text)), progress }
     }
 
     /// A body that is sent at most once.
@@ -137,6 +144,7 @@ impl Body for Upload {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = match &mut self.source {
             Source::Empty => None,
+            Source::Ours(text) => text.take().map(|text| Ok(Frame::data(text))),
             Source::Client(body) => ready!(Pin::new(body).poll_frame(cx)),
             Source::Remembered(memory, at) => {
                 let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,6 +163,7 @@ impl Body for Upload {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Empty => true,
+            Source::Ours(text) => text.is_none(),
             Source::Client(body) => body.is_end_stream(),
             Source::Remembered(memory, at) => {
                 let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,6 +175,7 @@ impl Body for Upload {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
+            Source::Ours(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
             Source::Client(body) => body.size_hint(),
             Source::Remembered(memory, at) => {
                 let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);

@@ -36,6 +36,7 @@ impl CredentialService {
                 audit_path: Some(audit_path(sidecar)),
                 owner: broker::owner_of(sidecar),
                 markers: Markers::of(sidecar),
+                lock_dir: lock_dir(sidecar),
             },
         })
     }
@@ -43,6 +44,11 @@ impl CredentialService {
 
 fn audit_path(sidecar: &Sidecar) -> PathBuf {
     paths::beside_vault(sidecar, "credential_audit.jsonl")
+}
+
+/// Where supervisors of every generation lock a login while they refresh it.
+fn lock_dir(sidecar: &Sidecar) -> PathBuf {
+    sidecar.runtime_dir.join("terok/vault/locks")
 }
 
 fn failed(error: broker::BrokerError) -> SupervisorError {
@@ -91,5 +97,6 @@ mod tests {
         assert_eq!(service.listening.endpoint().to_string(), "127.0.0.1:1234");
         assert_eq!(service.config.routes_path, PathBuf::from("/v/routes.json"));
         assert_eq!(audit_path(&sidecar), PathBuf::from("/v/credential_audit.jsonl"));
+        assert_eq!(service.config.lock_dir, PathBuf::from("/r/terok/vault/locks"));
     }
 }

@@ -4,8 +4,11 @@ mod stage;
 
 mod failures;
 mod framing;
+mod fuzz;
 mod markers_and_tokens;
 mod redirects;
+mod refresh;
 mod rewriting;
 mod secure_upstream;
 mod streams;
+mod websockets;

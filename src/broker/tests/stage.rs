@@ -18,7 +18,7 @@ pub const REAL: &str = "real-key-5f1c";
 pub struct TestVault {
     pub store: Arc<Store>,
     raw: Mutex<rusqlite::Connection>,
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
 }
 
 impl Default for TestVault {
@@ -26,13 +26,22 @@ impl Default for TestVault {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("credentials.db");
         let store = Store::open(&path, &base::secret::Secret::new("pw")).unwrap();
-        let raw = rusqlite::Connection::open(&path).unwrap();
-        raw.pragma_update(None, "key", "pw").unwrap();
-        Self { store: Arc::new(store), raw: Mutex::new(raw), _dir: dir }
+        Self { _dir: Some(dir), ..Self::on(Arc::new(store)) }
     }
 }
 
 impl TestVault {
+    /// A vault that is there already; its passphrase is `pw`.
+    pub fn on(store: Arc<Store>) -> Self {
+        let raw = rusqlite::Connection::open(store.path()).unwrap();
+        raw.pragma_update(None, "key", "pw").unwrap();
+        Self { store, raw: Mutex::new(raw), _dir: None }
+    }
+
+    pub fn dir(&self) -> &std::path::Path {
+        self.store.path().parent().unwrap()
+    }
+
     pub fn grant(&self, token: &str, scope: &str, subject: &str, provider: &str) {
         self.grant_set(token, scope, subject, "default", provider);
     }
@@ -273,11 +282,14 @@ impl Stage {
     }
 
     pub fn start(routes: Value, owner: Owner, markers: Markers, vault: Arc<TestVault>, cell: VaultCell) -> Self {
+        listen();
         let dir = tempfile::tempdir().unwrap();
         let routes_path = dir.path().join("routes.json");
         std::fs::write(&routes_path, routes.to_string()).unwrap();
         let audit_path = Some(dir.path().join("audit.jsonl"));
-        let config = BrokerConfig { routes_path, audit_path, owner, markers };
+        // Where all brokers of one vault look.
+        let lock_dir = vault.dir().join("locks");
+        let config = BrokerConfig { routes_path, audit_path, owner, markers, lock_dir };
         let broker = Broker::new(config, cell.clone()).unwrap();
         let listener = base::socket::bind_unix(&dir.path().join("vault.sock")).unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -394,4 +406,53 @@ impl Client {
     pub fn is_over(&mut self) -> bool {
         matches!(self.0.read(&mut [0]), Ok(0) | Err(_))
     }
+}
+
+/// Every event of this process, as text.
+static DIARY: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// All that was logged so far; listening begins with the first call or the first stage.
+pub fn logged() -> Vec<String> {
+    listen();
+    DIARY.lock().unwrap().clone()
+}
+
+fn listen() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| tracing::subscriber::set_global_default(Listener).unwrap());
+}
+
+struct Text(String);
+
+impl tracing::field::Visit for Text {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0 += &format!("{field}={value:?} ");
+    }
+}
+
+/// What the tracing library is given; the texts are in [`DIARY`].
+struct Listener;
+
+impl tracing::Subscriber for Listener {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        DIARY.lock().unwrap().push(text.0);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }
