@@ -10,7 +10,7 @@ from terok_util.cli_types import CommandDef, CommandTree
 
 from terok_executor._outline import VERBS
 from terok_executor.commands import COMMANDS as AGENT_COMMANDS
-from terok_executor.commands import VAULT_EXTENSION
+from terok_executor.credentials.vault_verbs import VAULT_EXTENSION
 
 _sandbox = CommandTree(tuple(SANDBOX_TREE)).extend_at(("vault",), VAULT_EXTENSION)
 

@@ -137,9 +137,10 @@ def _version_action(base: type[Action]) -> type[Action]:
 
 
 def _with_extras(tree: CommandTree) -> CommandTree:
-    """The tree as typed by people: long option names, the log verb, what set-up and builds take besides."""
+    """The tree as typed by people: long option names, the log verb, what set-up, builds and the vault take besides."""
     from dataclasses import replace
 
+    from terok_sandbox.commands.custody import VAULT_CUSTODY
     from terok_util.cli_types import ArgDef, CommandTree
 
     from terok_executor.commands import LOGS_COMMAND
@@ -148,6 +149,7 @@ def _with_extras(tree: CommandTree) -> CommandTree:
     packages = ArgDef(
         name="--from-packages", action="store_true", help="Make a Debian base image here, without an image registry"
     )
+    force = ArgDef(name="--force", action="store_true", help="Also logins that are exposed on purpose")
     roots = []
     for node in tree.roots:
         if node.name == "run":
@@ -156,6 +158,9 @@ def _with_extras(tree: CommandTree) -> CommandTree:
             node = replace(node, args=(*node.args, tier))
         elif node.name == "build":
             node = replace(node, args=(*node.args, packages))
+        elif node.name == "vault":
+            children = (replace(c, args=(*c.args, force)) if c.name == "clean" else c for c in node.children)
+            node = replace(node, children=(*children, *VAULT_CUSTODY))
         roots.append(node)
         if node.name == "list":
             roots.append(LOGS_COMMAND)

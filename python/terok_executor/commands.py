@@ -447,28 +447,6 @@ def _handle_acp(*, container_name: str, socket_path: str) -> None:
     )
 
 
-# -- vault extension ---------------------------------------------------------------------------------------------------
-
-
-def _handle_vault_routes(*, cfg: SandboxConfig | None = None) -> None:
-    """Write the route table anew."""
-    from terok_executor.roster import AgentRoster
-
-    print(AgentRoster.shared().ensure_vault_routes(cfg=cfg))
-
-
-def _handle_vault_clean(*, cfg: SandboxConfig | None = None) -> None:
-    """Delete credential files that an agent left in the shared directories."""
-    from terok_executor.credentials.leaks import remove_leaked_credentials
-    from terok_executor.paths import mounts_dir
-
-    removed = remove_leaked_credentials(mounts_dir())
-    for provider, path in removed:
-        print(f"removed {path} ({provider})")
-    if not removed:
-        print("No leaked credential files found")
-
-
 # -- the tree ----------------------------------------------------------------------------------------------------------
 
 
@@ -505,9 +483,3 @@ COMMANDS: tuple[CommandDef, ...] = (
     RUN_COMMAND, RUN_TOOL_COMMAND, AUTH_COMMAND, AGENTS_COMMAND, BUILD_COMMAND, SETUP_COMMAND, UNINSTALL_COMMAND,
     LIST_COMMAND, STOP_COMMAND, SHOW_CONFIG_COMMAND, ACP_COMMAND,
 )  # fmt: skip
-
-#: Verbs that the executor adds to the sandbox's vault group.
-VAULT_EXTENSION: tuple[CommandDef, ...] = (
-    CommandDef(name="routes", help="Write the route table anew", handler=_handle_vault_routes),
-    CommandDef(name="clean", help="Delete leaked credential files", handler=_handle_vault_clean),
-)

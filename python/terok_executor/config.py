@@ -42,6 +42,20 @@ def image_trust_host_ca() -> str:
     return chosen
 
 
+def exposed_credential_providers() -> frozenset[str]:
+    """Return the providers whose real login the configuration gives to containers; a literal ``true`` alone counts."""
+    from terok_native import _lib
+    from terok_util import paths
+
+    if not _lib.base_setting_experimental():
+        return frozenset()
+    agents = _lib.base_config_section("agent", paths._is_root())
+    chosen = {name: agents.get(name) for name in ("claude", "codex")}
+    return frozenset(
+        name for name, of in chosen.items() if isinstance(of, dict) and of.get("expose_oauth_token") is True
+    )
+
+
 def set_image_agents(selection: str) -> Path:
     """Write ``image.agents`` into the writable ``config.yml``, leaving the rest as it is; return that file.
 

@@ -1,7 +1,7 @@
 """Wiring for containers that somebody runs with podman directly: the options to add, and what they need on the host.
 
 :func:`compose` makes directory, sidecar and record of one container and returns the options; :func:`exec_podman` turns
-into podman with them. A failure at any step takes back what was made. The git gate and the SSH signer are not in it.
+into podman with them. A failure at any step takes back what was made.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import shlex
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .config import SandboxConfig
     from .launch import PerContainerResources
 
@@ -24,6 +26,9 @@ BRIDGES_DIR = "/usr/local/share/terok-sandbox/bridges"
 _LOOPBACK_PORT = 9419
 _USERNS = "--userns=keep-id:uid=1000,gid=1000"
 _SCRIPTS = ("ensure-bridges.sh", "ssh-agent-bridge.sh")
+_GATE_SOCKET = "/run/terok/gate-server.sock"
+_SIGNER_SOCKET = "/run/terok/ssh-agent.sock"
+_TOKENS = frozenset({"TEROK_GATE_TOKEN", "TEROK_SSH_SIGNER_TOKEN"})
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,9 @@ def compose(
 ) -> tuple[list[str], WiringPlan]:  # fmt: skip
     """Makes what a container of that name needs and returns ``podman run`` options, with what they stand for.
 
-    The gate and the broker need a scope and are left out with a note on stderr without one. Raises ``SystemExit`` for
-    an unsafe or used name, a wish for the git gate, hooks that podman would not run, or a failed write. Nothing is
-    left then.
+    A scope brings the SSH signer along; the gate (which serves the mirror of that name) and the broker need one and are
+    left out with a note on stderr otherwise. Raises ``SystemExit`` for an unsafe or used name, hooks that podman would
+    not run, or a failed write, and ``NoPassphraseError`` when the vault does not open. Nothing is left then.
     """
     from . import launch
 
@@ -59,14 +64,21 @@ def compose(
         raise SystemExit(str(error)) from error
     with launch.guarded(container, cfg=cfg):
         made = launch.allocate_per_container_resources(cfg, container)
-        if plan.broker and scope:
-            launch.note_token(container, scope, container, cfg=cfg)
-        args = _args(cfg, plan, made)
+        tokens = _Tokens(_gate_token(plan), _ssh_token(container, cfg, plan))
+        args = _args(cfg, plan, made, tokens)
         _write_record(container, cfg, plan)
-        sidecar = launch.write_sidecar(container, cfg=cfg, per_container=made, scope_id=scope or "")
+        sidecar = _write_sidecar(container, cfg, plan, made, tokens)
         if sidecar is None:
             raise SystemExit(f"cannot wire `{container}`: sidecar write failed")
     return [*args, "--name", container, "--annotation", f"terok.sandbox.sidecar={sidecar}"], plan
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """Secrets of one container; empty where it has none."""
+
+    gate: str
+    ssh: str
 
 
 def _plan(scope: str | None, shield: bool, gate: bool, broker: bool) -> WiringPlan:
@@ -77,31 +89,87 @@ def _plan(scope: str | None, shield: bool, gate: bool, broker: bool) -> WiringPl
                     f"note: the {what} needs a credential scope and is left out; name one with --scope", file=sys.stderr
                 )
         return WiringPlan(None, shield, False, False, False)
-    if gate:
-        raise SystemExit("the git gate is not part of this version; leave it out with --no-gate")
-    print("note: the SSH signer is not part of this version and is left out", file=sys.stderr)
-    return WiringPlan(scope, shield, False, broker, False)
+    return WiringPlan(scope, shield, gate, broker, True)
 
 
-def _args(cfg: SandboxConfig, plan: WiringPlan, made: PerContainerResources) -> list[str]:
+def _gate_token(plan: WiringPlan) -> str:
+    from .gate import tokens
+
+    return tokens.mint_gate_token() if plan.gate else ""
+
+
+def _ssh_token(container: str, cfg: SandboxConfig, plan: WiringPlan) -> str:
+    """A fresh token for the signer, in place of those of an earlier container of this name."""
+    from . import launch
+
+    if not (plan.ssh and plan.scope):
+        return ""
+    db = cfg.open_credential_db()
+    try:
+        launch.note_token(container, plan.scope, container, cfg=cfg)
+        with db.transaction():
+            db.revoke_tokens(plan.scope, container)
+            return str(db.create_token(plan.scope, container, plan.scope, "ssh"))
+    finally:
+        db.close()
+
+
+def _write_sidecar(
+    container: str, cfg: SandboxConfig, plan: WiringPlan, made: PerContainerResources, tokens: _Tokens
+) -> Path | None:
+    from . import launch
+
+    scope = plan.scope or ""
+    gate: dict[str, Any] = {}
+    if tokens.gate:
+        gate = {
+            "project_id": scope,
+            "gate_base_path": Path(cfg.gate_base_path),
+            "gate_token": tokens.gate,
+            "gate_port": made.gate_port,
+            "gate_scope": scope,
+        }
+    return launch.write_sidecar(
+        container, cfg=cfg, per_container=made, scope_id=scope, token_scope=scope,
+        token_subject=container if scope else "", **gate,
+    )  # fmt: skip
+
+
+def _args(cfg: SandboxConfig, plan: WiringPlan, made: PerContainerResources, tokens: _Tokens) -> list[str]:
     """Network, user namespace, scripts, sockets and variables, in this order."""
     from . import shield
 
     tcp = cfg.services_mode == "tcp"
+    served = plan.gate or plan.broker or plan.ssh
     if plan.shield:
         args = shield.pre_start_args(cfg)
     else:
-        args = shield.bypass_network_args(cfg=cfg) if cfg.shield_bypass or (tcp and plan.broker) else []
+        args = shield.bypass_network_args(cfg=cfg) if cfg.shield_bypass or (tcp and served) else []
     if os.geteuid() != 0:
         args.append(_USERNS)
-    if not plan.broker:
+    if not served:
         return args
     args += ["-v", f"{_bridges(cfg)}:{BRIDGES_DIR}:z,ro"]
-    if tcp:
-        args += ["-e", f"TEROK_TOKEN_BROKER_PORT={made.token_broker_port}"]
-    else:
+    if not tcp:
         args += ["-v", f"{made.container_runtime_dir}:/run/terok:z"]
-    return [*args, "-e", f"TEROK_VAULT_LOOPBACK_PORT={_LOOPBACK_PORT}"]
+    for variable in _variables(plan, made, tokens, tcp):
+        args += ["-e", variable]
+    return args
+
+
+def _variables(plan: WiringPlan, made: PerContainerResources, tokens: _Tokens, tcp: bool) -> Iterator[str]:
+    """The services' variables as ``NAME=value``: broker, gate, signer."""
+    if plan.broker:
+        if tcp:
+            yield f"TEROK_TOKEN_BROKER_PORT={made.token_broker_port}"
+        # In both modes: without it the container's loopback has no broker in TCP mode.
+        yield f"TEROK_VAULT_LOOPBACK_PORT={_LOOPBACK_PORT}"
+    if plan.gate:
+        yield f"TEROK_GATE_PORT={made.gate_port}" if tcp else f"TEROK_GATE_SOCKET={_GATE_SOCKET}"
+        yield f"TEROK_GATE_TOKEN={tokens.gate}"
+    if plan.ssh:
+        yield f"TEROK_SSH_SIGNER_TOKEN={tokens.ssh}"
+        yield f"TEROK_SSH_SIGNER_PORT={made.ssh_signer_port}" if tcp else f"TEROK_SSH_SIGNER_SOCKET={_SIGNER_SOCKET}"
 
 
 def _bridges(cfg: SandboxConfig) -> Path:
@@ -157,14 +225,26 @@ def exec_podman(sandbox_args: list[str], podman_args: list[str]) -> NoReturn:
     """Becomes ``podman run`` with both lists of words.
 
     The first line of defence against a container without its supervisor is the check in :func:`compose`; nobody is left
-    to ask the supervisor once this process is podman. Raises ``SystemExit`` for refused options or a missing podman.
+    to ask the supervisor once this process is podman. Tokens move from the words into podman's environment, because
+    every user of the host can read a process's words. Raises ``SystemExit`` for refused options or a missing podman.
     """
     check_podman_args(podman_args)
     program = _podman()
     try:
-        os.execv(program, ["podman", "run", *sandbox_args, *podman_args])  # noqa: S606 - no shell is wanted
+        os.execv(program, ["podman", "run", *_without_tokens(sandbox_args), *podman_args])  # noqa: S606 - no shell
     except OSError as error:
         raise SystemExit(f"cannot run `{program}`: {error.strerror}") from error
+
+
+def _without_tokens(words: list[str]) -> list[str]:
+    """The words with ``NAME`` in place of ``NAME=token``; the values are put into this process's environment."""
+    out = []
+    for word in words:
+        name, separator, value = word.partition("=")
+        if separator and name in _TOKENS:
+            os.environ[name], word = value, name
+        out.append(word)
+    return out
 
 
 def _podman() -> str:

@@ -186,11 +186,15 @@ def allocate_per_container_resources(cfg: SandboxConfig, container: str) -> PerC
 def write_sidecar(
     container_name: str, *, cfg: SandboxConfig, per_container: PerContainerResources, scope_id: str = "",
     project_id: str = "", task_id: str = "", dossier_path: Path | None = None, gate_base_path: Path | None = None,
-    gate_token: str | None = None, gate_port: int | None = None,
+    gate_token: str | None = None, gate_port: int | None = None, gate_scope: str = "", token_scope: str = "",
+    token_subject: str = "", credential_set: str = "", shared_logins: tuple[str, ...] | None = None,
 ) -> Path | None:  # fmt: skip
     """Writes the container's sidecar, 0600 and complete; ``None`` with a warning on stderr when it cannot be written.
 
-    Raises ``ValueError`` for a name that is not one plain path component, or for members that no supervisor accepts.
+    *gate_scope* names the one repository that the gate serves. *token_scope* and *token_subject* are those of the
+    container's phantom tokens: its supervisor honours no other's. *shared_logins* names the providers whose shared login
+    the container has (``None``: not known, all are honoured); *credential_set* is the set they are read from. Raises
+    ``ValueError`` for a name that is not one plain path component, or for members that no supervisor accepts.
     """
     tcp = cfg.services_mode == "tcp"
     members: dict[str, object] = {
@@ -209,6 +213,10 @@ def write_sidecar(
         members["dossier_path"] = str(dossier_path)
     if gate_base_path is not None and gate_token:
         members |= {"gate_base_path": str(gate_base_path), "gate_token": gate_token, "gate_port": gate_port}
+        members["gate_scope"] = gate_scope
+    members |= {"token_scope": token_scope, "token_subject": token_subject, "credential_set": credential_set}
+    if shared_logins is not None:
+        members["shared_logins"] = list(shared_logins)
     try:
         return Path(_native().sandbox_write_sidecar(_place(cfg), members))
     except OSError as error:

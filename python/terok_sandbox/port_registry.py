@@ -130,10 +130,6 @@ def reset_cache() -> None:
     _default.reset()
 
 
-def _save_ports(state_dir: Path, ports: ServicePorts) -> None:
-    _lib.sandbox_save_ports(state_dir, (ports.gate, ports.proxy, ports.ssh_agent))
-
-
 def __getattr__(name: str) -> object:
     if name == "PORT_RANGE":
         return _default.port_range

@@ -1,8 +1,9 @@
 //! Settings files of agents, pointed at the broker: only addresses are written, never secrets.
 //!
 //! Invariants: comments and foreign keys survive; what we set is recorded beside the file, and withdrawn only while it
-//! still has our value; a file that cannot be parsed is left alone and stops the launch; writes replace whole files,
-//! under the lock of the shared directories, and only when something changes.
+//! still has our value; a file that cannot be parsed is kept beside as `<file>.terok-bak` and begun anew, with a notice,
+//! because an agent that spoils its settings must not keep every later container from starting; writes replace whole
+//! files, under the lock of the shared directories, and only when something changes.
 
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,17 @@ enum Change {
     TomlTop(Map<String, Value>),
     TomlTable { table: String, matching: Map<String, Value>, values: Map<String, Value> },
     YamlTop(Map<String, Value>),
+}
+
+impl Change {
+    /// The changed text, and whether a table was added for it.
+    fn edit(&self, before: &str) -> Result<(String, bool), String> {
+        match self {
+            Self::YamlTop(values) => edit::yaml_set(before, values).map(|text| (text, false)),
+            Self::TomlTop(values) => edit::toml_set(before, values).map(|text| (text, false)),
+            Self::TomlTable { table, matching, values } => edit::toml_table_set(before, table, matching, values),
+        }
+    }
 }
 
 /// The folders and the name of a relative path.
@@ -153,6 +165,20 @@ impl<'a> Site<'a> {
         String::from_utf8(bytes.unwrap_or_default()).map_err(|_| self.fail("it is not UTF-8 text"))
     }
 
+    fn keep_beside(&self, text: &str, why: &str) -> Result<(), AgentError> {
+        let (below, name) = self.folder()?;
+        let dir = below.as_ref().unwrap_or(&self.root);
+        let backup = format!("{name}.terok-bak");
+        let path = self.path.with_file_name(&backup);
+        shared::write(dir, &backup, text.as_bytes(), base::file::PRIVATE, &path).map_err(|e| self.fail(explain(&e)))?;
+        base::notice::leave(&format!(
+            "[vault-config] `{}` cannot be changed ({why}); it was begun anew, its text is kept in `{}`",
+            self.path.display(),
+            path.display()
+        ));
+        Ok(())
+    }
+
     fn write(&self, before: &str, after: &str) -> Result<(), AgentError> {
         if before == after {
             return Ok(());
@@ -164,17 +190,13 @@ impl<'a> Site<'a> {
 
     fn set(&self, change: &Change) -> Result<(), AgentError> {
         let before = self.read()?;
-        let (after, created) = match change {
-            Change::YamlTop(values) => (edit::yaml_set(&before, values), false),
-            Change::TomlTop(values) => (edit::toml_set(&before, values), false),
-            Change::TomlTable { table, matching, values } => {
-                match edit::toml_table_set(&before, table, matching, values) {
-                    Ok((text, created)) => (Ok(text), created),
-                    Err(why) => (Err(why), false),
-                }
+        let (after, created) = match change.edit(&before) {
+            Ok(edited) => edited,
+            Err(why) => {
+                self.keep_beside(&before, &why)?;
+                change.edit("").map_err(|why| self.fail(why))?
             }
         };
-        let after = after.map_err(|why| self.fail(why))?;
         self.write(&before, &after)?;
         self.remember(change, created)
     }
@@ -202,7 +224,15 @@ impl<'a> Site<'a> {
         let before = self.read()?;
         let mut after = before.clone();
         for record in records {
-            after = edit::withdraw(&after, record).map_err(|why| self.fail(why))?;
+            after = match edit::withdraw(&after, record) {
+                Ok(text) => text,
+                // The record stays for a later try.
+                Err(why) => {
+                    let path = self.path.display();
+                    base::notice::leave(&format!("[vault-config] `{path}` cannot be changed ({why}); it is left as it is"));
+                    return Ok(());
+                }
+            };
         }
         self.write(&before, &after)?;
         let files = book["files"].as_object_mut();

@@ -1,6 +1,6 @@
 //! Edits of TOML and YAML texts that keep everything they do not change, comments included.
 //!
-//! Refuses a text that cannot be parsed: nothing of the user's is ever replaced because we failed to read it.
+//! Refuses a text that cannot be parsed: what becomes of it is the caller's decision.
 
 use serde_json::{Map, Value};
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};

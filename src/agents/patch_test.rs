@@ -86,14 +86,39 @@ fn the_users_own_survives() {
 }
 
 #[test]
-fn what_cannot_be_parsed_stops_the_launch_and_stays() {
+fn what_cannot_be_parsed_is_kept_beside_and_begun_anew() {
     let bench = Bench::new();
     for (index, name) in ALL.iter().enumerate() {
         bench.with(FILES[index], "a = [: {");
-        let error = bench.run(&[name], &[]).unwrap_err();
-        assert!(error.to_string().starts_with("Failed to apply") && error.to_string().contains(name), "{error}");
-        assert_eq!(bench.text(FILES[index]), "a = [: {");
+        bench.run(&[name], &[]).unwrap();
+        assert_eq!(bench.text(&format!("{}.terok-bak", FILES[index])), "a = [: {");
+        assert!(bench.text(FILES[index]).contains("9419") || bench.text(FILES[index]).contains("vault.sock"));
     }
+    let said = base::notice::take().join("\n");
+    assert!(FILES.iter().all(|file| said.contains(&format!("{file}.terok-bak"))), "{said}");
+}
+
+#[test]
+fn what_cannot_be_parsed_is_withdrawn_later() {
+    let bench = Bench::new();
+    bench.run(&["codex"], &[]).unwrap();
+    let ours = bench.text(FILES[0]);
+    bench.with(FILES[0], "a = [: {");
+    bench.run(&[], &["codex"]).unwrap();
+    assert_eq!(bench.text(FILES[0]), "a = [: {");
+    bench.with(FILES[0], &ours);
+    bench.run(&[], &["codex"]).unwrap();
+    assert_eq!(bench.text(FILES[0]), "", "the record was kept for this");
+}
+
+#[test]
+fn a_table_that_we_made_goes_after_many_launches() {
+    let bench = Bench::new();
+    for _ in 0..3 {
+        bench.run(&["vibe"], &[]).unwrap();
+    }
+    bench.run(&[], &["vibe"]).unwrap();
+    assert_eq!(bench.text(FILES[2]), "");
 }
 
 #[test]

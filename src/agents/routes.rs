@@ -1,5 +1,8 @@
 //! The broker's route table, made from the roster.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use wire::route::{OauthRefresh, Route, RouteTable};
 
 use crate::fault::AgentError;
@@ -40,6 +43,14 @@ pub fn table(roster: &Roster) -> Result<RouteTable, AgentError> {
     Ok(table)
 }
 
+/// True when a plain, private file at `path` has exactly this content.
+pub fn holds(path: &Path, content: &[u8]) -> bool {
+    let private = std::fs::symlink_metadata(path).is_ok_and(|meta| {
+        meta.is_file() && meta.permissions().mode() & 0o777 == base::file::PRIVATE && meta.len() == content.len() as u64
+    });
+    private && base::file::read_regular(path, content.len() as u64).is_ok_and(|found| found == content)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +63,20 @@ mod tests {
         assert_eq!(wire::route::parse(text.as_bytes()).unwrap().len(), 10);
         assert!(text.starts_with("{\n  \"blablador\": {\n    \"upstream\"") && text.ends_with("}\n"));
         assert_eq!(text.matches("\"auth_prefix\": \"\"").count(), 2);
+    }
+
+    #[test]
+    fn only_an_equal_private_file_holds_the_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("routes.json");
+        assert!(!holds(&path, b"{}"));
+        base::file::write_private(&path, b"{}").unwrap();
+        assert!(holds(&path, b"{}") && !holds(&path, b"[]") && !holds(&path, b"{} "));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(!holds(&path, b"{}"), "a table that others may read is written anew");
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(!holds(&link, b"{}"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 use pyo3::prelude::*;
 use serde_json::{Map, Value};
 
+use crate::base::report;
 use crate::convert::{from_py, to_py};
 use crate::errors;
 
@@ -162,7 +163,9 @@ fn agents_environment_prepare<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let (spec, roster, services): (environment::Spec, Roster, Services) =
         (from_py(spec)?, from_py(roster)?, from_py(services)?);
-    let volumes = py.detach(|| volume::prepare(&spec, &roster, &services)).map_err(errors::to_py)?;
+    let volumes = py.detach(|| volume::prepare(&spec, &roster, &services));
+    report(py);
+    let volumes = volumes.map_err(errors::to_py)?;
     to_py(py, &volumes)
 }
 
@@ -193,7 +196,9 @@ fn agents_patch_apply(
 ) -> PyResult<()> {
     let roster: Roster = from_py(roster)?;
     let target = patch::Target { url, socket };
-    py.detach(|| patch::apply(&roster, &mounts, enabled, &disabled, &target)).map_err(errors::to_py)
+    let done = py.detach(|| patch::apply(&roster, &mounts, enabled, &disabled, &target));
+    report(py);
+    done.map_err(errors::to_py)
 }
 
 /// The file that a provider's patch changes.
@@ -261,11 +266,16 @@ fn agents_seed_workspace(
     (done, warnings)
 }
 
-/// Writes a 0600 file, whole or not at all; missing parents are created 0700.
+/// Writes a 0600 file, whole or not at all; missing parents are created 0700. With `only_if_changed` a plain 0600 file
+/// of the same content is left as it is.
 #[pyfunction]
-fn agents_write_private(py: Python<'_>, path: PathBuf, text: String) -> PyResult<()> {
-    py.detach(|| ::base::file::write_private(&path, text.as_bytes()).map_err(AgentError::file("write", path)))
-        .map_err(errors::to_py)
+#[pyo3(signature = (path, text, only_if_changed=false))]
+fn agents_write_private(py: Python<'_>, path: PathBuf, text: String, only_if_changed: bool) -> PyResult<()> {
+    py.detach(|| match only_if_changed && routes::holds(&path, text.as_bytes()) {
+        true => Ok(()),
+        false => ::base::file::write_private(&path, text.as_bytes()).map_err(AgentError::file("write", path)),
+    })
+    .map_err(errors::to_py)
 }
 
 /// Adds this room's functions and classes to the extension module.

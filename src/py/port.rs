@@ -76,14 +76,6 @@ impl PortRegistryRef {
 }
 
 #[pyfunction]
-fn sandbox_save_ports(py: Python<'_>, state_dir: PathBuf, ports: (u16, u16, u16)) {
-    let (gate, proxy, ssh_agent) = ports;
-    let ports = service_port::ServicePorts { gate, proxy, ssh_agent };
-    service_port::save(&state_dir, &ports);
-    report(py);
-}
-
-#[pyfunction]
 fn sandbox_port_is_free(port: u16) -> bool {
     ::sandbox::port::is_free(port)
 }
@@ -117,7 +109,6 @@ fn sandbox_compare_versions(a: &str, b: &str) -> i8 {
 /// Adds this file's functions and classes to the extension module.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PortRegistryRef>()?;
-    m.add_function(wrap_pyfunction!(sandbox_save_ports, m)?)?;
     m.add_function(wrap_pyfunction!(sandbox_port_is_free, m)?)?;
     m.add_function(wrap_pyfunction!(sandbox_stamp_installed, m)?)?;
     m.add_function(wrap_pyfunction!(sandbox_stamp_verdict, m)?)?;

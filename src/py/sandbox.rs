@@ -58,17 +58,31 @@ fn sandbox_finish(place: &Bound<'_, PyAny>, container: &str) -> PyResult<()> {
     journal::finish(&place, container).map_err(errors::to_py)
 }
 
-/// Takes this process's open launch back.
-#[pyfunction]
-fn sandbox_abandon<'py>(
-    py: Python<'py>,
+/// A step of `undo` that takes one container's traces back.
+type TakeBack = fn(&Place, &Podman, &str, undo::Revoke<'_>) -> Result<Option<undo::Undone>, LaunchError>;
+
+fn taken_back<'py>(
     place: &Bound<'py, PyAny>,
     container: &str,
-    revoke: Py<PyAny>,
+    revoke: &Py<PyAny>,
+    step: TakeBack,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let py = place.py();
     let place: Place = convert::from_py(place)?;
-    let undone = py.detach(|| undo::abandon(&place, &Podman::new(), container, &mut revoker(&revoke)));
+    let undone = py.detach(|| step(&place, &Podman::new(), container, &mut revoker(revoke)));
     convert::to_py(py, &undone.map_err(errors::to_py)?)
+}
+
+/// Takes this process's open launch back.
+#[pyfunction]
+fn sandbox_abandon<'py>(place: &Bound<'py, PyAny>, container: &str, revoke: Py<PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    taken_back(place, container, &revoke, undo::abandon)
+}
+
+/// Removes what a container that is gone left behind.
+#[pyfunction]
+fn sandbox_forget<'py>(place: &Bound<'py, PyAny>, container: &str, revoke: Py<PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    taken_back(place, container, &revoke, undo::forget)
 }
 
 /// Takes back every launch whose process is gone, and now and then what containers left that are no more.
@@ -82,19 +96,6 @@ fn sandbox_recover<'py>(py: Python<'py>, place: &Bound<'py, PyAny>, revoke: Py<P
         undone
     });
     convert::to_py(py, &undone)
-}
-
-/// Removes what a container that is gone left behind.
-#[pyfunction]
-fn sandbox_forget<'py>(
-    py: Python<'py>,
-    place: &Bound<'py, PyAny>,
-    container: &str,
-    revoke: Py<PyAny>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let place: Place = convert::from_py(place)?;
-    let undone = py.detach(|| undo::forget(&place, &Podman::new(), container, &mut revoker(&revoke)));
-    convert::to_py(py, &undone.map_err(errors::to_py)?)
 }
 
 /// The resources of one container.

@@ -12,7 +12,7 @@ use crate::cause::Cause;
 use crate::fault::LaunchError;
 use crate::journal::{self, Note};
 use crate::spec::{Place, RunSpec};
-use crate::{sidecar, supervision};
+use crate::{resources, sidecar, supervision};
 
 /// Judges the installation for a description: one with a sidecar needs a supervisor that podman will start.
 ///
@@ -37,6 +37,7 @@ pub fn execute(
     let rendered = argv(spec, verb, context)?;
     let name = &spec.container_name;
     journal::note(place, name, Note::Container)?;
+    resources::release(place, name);
     let output = podman
         .call("launch", name, rendered.args)
         .env(rendered.env)

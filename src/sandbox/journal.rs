@@ -11,9 +11,9 @@ use podman::Podman;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::LaunchError;
-use crate::private;
 use crate::process::Identity;
 use crate::spec::Place;
+use crate::{private, resources};
 
 const SIZE_LIMIT: u64 = 256 * 1024;
 /// Name of a running container's record in its state directory.
@@ -175,6 +175,7 @@ pub fn own(place: &Place, container: &str) -> Result<Option<Journal>, LaunchErro
 /// [`LaunchError::Name`], [`LaunchError::Io`].
 pub fn finish(place: &Place, container: &str) -> Result<(), LaunchError> {
     let Some(journal) = own(place, container)? else { return Ok(()) };
+    resources::release(place, container);
     if !(journal.temp_dirs.is_empty() && journal.tokens.is_empty()) {
         let record = place.run_state(container).join(RECORD);
         private::write(&record, &journal.text()).map_err(LaunchError::io("write", &record))?;

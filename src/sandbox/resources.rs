@@ -1,9 +1,16 @@
 //! What one container gets for itself: a private directory for sockets, and ports in TCP mode.
 //!
-//! Invariants: the name is checked before a path is made of it; the directory is 0700; the ports of one call differ.
+//! Invariants: the name is checked before a path is made of it; the directory is 0700; the ports of one call differ,
+//! and are those of no other container, running or not.
+//!
+//! Until podman is called this process holds the ports itself. From then on until the supervisor binds them they are
+//! protected by where they lie: below the range that the kernel gives to programs that do not ask for a port, and in a
+//! sidecar, which every other launch looks at.
 
-use std::net::TcpListener;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +21,11 @@ use crate::spec::Place;
 const LONGEST_SOCKET: usize = "/gate-server.sock".len();
 /// Bytes that a socket address holds, without the closing NUL.
 const SUN_PATH: usize = 107;
+
+/// Where ports are looked for: above the ports of system services, below Linux's ephemeral ones.
+const PORTS: std::ops::Range<u16> = 20_000..32_700;
+/// So many ports are tried before any that the kernel offers is taken.
+const TRIES: usize = 512;
 
 /// The resources of one container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +52,11 @@ pub fn allocate(place: &Place, container: &str) -> Result<PerContainerResources,
     }
     make_directory(&directory)?;
     let mut ports = if place.tcp {
-        free_ports(3).map_err(LaunchError::io("find free ports for", &directory))?.into_iter().map(Some).collect()
+        let held =
+            free_ports(3, &taken(place, container)).map_err(LaunchError::io("find free ports for", &directory))?;
+        let ports = held.iter().map(|listener| listener.local_addr().ok().map(|address| address.port())).collect();
+        HELD.lock().unwrap_or_else(PoisonError::into_inner).insert(directory.clone(), held);
+        ports
     } else {
         vec![None; 3]
     };
@@ -67,10 +83,47 @@ fn make_directory(directory: &std::path::Path) -> Result<(), LaunchError> {
     Ok(())
 }
 
-/// Distinct free ports of the loopback; all are held until the last is found.
-fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
-    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+/// Ports that this process keeps for launches under way, by the container's directory.
+static HELD: Mutex<BTreeMap<PathBuf, Vec<TcpListener>>> = Mutex::new(BTreeMap::new());
+
+/// Lets go of the ports of one launch, so that its supervisor can bind them.
+pub fn release(place: &Place, container: &str) {
+    let directory = place.container_runtime_dir(container);
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).remove(&directory);
+}
+
+/// The ports in the sidecars of other containers; a sidecar that cannot be read reserves nothing.
+fn taken(place: &Place, container: &str) -> BTreeSet<u16> {
+    let own = place.sidecar(container);
+    let folder = own.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+    let others = folder.into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| *path != own);
+    let told = others.filter_map(|path| crate::sidecar::read(&path).ok());
+    told.flat_map(|one| [one.tcp_port, one.ssh_signer_port, one.gate_port]).flatten().collect()
+}
+
+/// Distinct free ports of the loopback, held.
+fn free_ports(count: usize, taken: &BTreeSet<u16>) -> std::io::Result<Vec<TcpListener>> {
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let mut held: Vec<TcpListener> = Vec::with_capacity(count);
+    for _ in 0..TRIES {
+        if held.len() == count {
+            break;
+        }
+        let port = random_port();
+        if !taken.contains(&port) {
+            held.extend(bind(port).ok());
+        }
+    }
+    while held.len() < count {
+        held.push(bind(0)?);
+    }
+    Ok(held)
+}
+
+fn random_port() -> u16 {
+    let digits = base::ident::random_hex(4);
+    let number = u32::from_str_radix(&digits, 16).unwrap_or_default();
+    PORTS.start + (number % u32::from(PORTS.end - PORTS.start)) as u16
 }
 
 #[cfg(test)]
@@ -98,6 +151,35 @@ mod tests {
         let mut ports = [made.token_broker_port, made.ssh_signer_port, made.gate_port].map(Option::unwrap);
         ports.sort_unstable();
         assert!(ports[0] > 0 && ports[0] < ports[1] && ports[1] < ports[2]);
+    }
+
+    // improves: 21-7.2-ports-held
+    #[test]
+    fn ports_are_held_until_they_are_released_and_never_given_twice() {
+        let root = tempfile::tempdir().unwrap();
+        let place = place(root.path(), true);
+        let ports = |made: &PerContainerResources| [made.token_broker_port, made.ssh_signer_port, made.gate_port];
+        let first = allocate(&place, "c1").unwrap();
+        let bind = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        for port in ports(&first).map(Option::unwrap) {
+            assert!(PORTS.contains(&port), "{port} lies among the ephemeral ports");
+            assert!(bind(port).is_err(), "{port} is not held");
+        }
+        let sidecar = wire::sidecar::Sidecar {
+            container_name: "c1".into(),
+            db_path: "/v/db".into(),
+            runtime_dir: place.runtime_dir.clone(),
+            ipc_mode: wire::sidecar::IpcMode::Tcp,
+            tcp_port: first.token_broker_port,
+            ssh_signer_port: first.ssh_signer_port,
+            ..Default::default()
+        };
+        crate::sidecar::write(&place, &sidecar).unwrap();
+        release(&place, "c1");
+        assert!(bind(first.gate_port.unwrap()).is_ok());
+        let kept = BTreeSet::from([first.token_broker_port.unwrap(), first.ssh_signer_port.unwrap()]);
+        assert_eq!(taken(&place, "c2"), kept);
+        assert_eq!(taken(&place, "c1"), BTreeSet::new(), "a container may get its own ports again");
     }
 
     #[test]

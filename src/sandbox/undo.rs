@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use crate::fault::LaunchError;
 use crate::journal::{self, Journal, Token};
-use crate::private;
 use crate::spec::Place;
+use crate::{private, resources};
 
 /// How long a podman process that outlived its launcher may take to end.
 const STRAGGLER: Duration = Duration::from_secs(20);
@@ -84,6 +84,7 @@ pub fn forget(place: &Place, podman: &Podman, container: &str, revoke: Revoke) -
 
 fn undo(place: &Place, podman: &Podman, mut journal: Journal, revoke: Revoke) -> Undone {
     let container = journal.container.clone();
+    resources::release(place, &container);
     let mut undone = Undone { container: container.clone(), ..Undone::default() };
     let foreign = match remove_container(place, podman, &journal, &mut undone) {
         Ok(kept) => kept,

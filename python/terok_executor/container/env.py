@@ -138,23 +138,24 @@ def _mint(spec: ContainerEnvSpec, roster: AgentRoster, cfg: SandboxConfig) -> di
 
 
 def _mint_from(db: Any, spec: ContainerEnvSpec, roster: AgentRoster) -> dict[str, Any]:
-    scope, subject = spec.credential_scope, spec.task_id
-    stored = set(db.list_credentials(spec.credential_set))
-    granted = []
-    for name in (name for name in roster.vault_routes if name in stored):
-        record = db.load_credential(spec.credential_set, name) or {}
-        granted.append(
-            {
-                "provider": name,
-                "credential_type": str(record.get("type") or "api_key"),
-                "token": db.create_token(scope, subject, spec.credential_set, name),
-            }
-        )
-    has_key = bool(db.list_ssh_keys_for_scope(scope))
-    return {
-        "providers": granted,
-        "ssh_token": db.create_token(scope, subject, scope, "ssh") if has_key else None,
+    """The tokens of this container; those of an earlier container of the same task end with it."""
+    from terok_executor.container import minted
+
+    scope, subject, chosen = spec.credential_scope, spec.task_id, spec.credential_set
+    stored = set(db.list_credentials(chosen))
+    kinds = {
+        name: str((db.load_credential(chosen, name) or {}).get("type") or "api_key")
+        for name in roster.vault_routes
+        if name in stored
     }
+    with db.transaction():
+        db.revoke_tokens(scope, subject)
+        tokens = {name: db.create_token(scope, subject, chosen, name) for name in kinds}
+        ssh = db.create_token(scope, subject, scope, "ssh") if db.list_ssh_keys_for_scope(scope) else None
+    for token in filter(None, (*tokens.values(), ssh)):
+        minted.remember(token, minted.Binding(scope, subject, chosen))
+    granted = [{"provider": name, "credential_type": kinds[name], "token": tokens[name]} for name in kinds]
+    return {"providers": granted, "ssh_token": ssh}
 
 
 def _without_vault(spec: ContainerEnvSpec, error: Exception) -> dict[str, Any]:

@@ -1,16 +1,25 @@
-"""The last steps of a launch, shared by the runner and by callers that prepare their own environment."""
+"""The last steps of a launch, shared by the runner and by callers that prepare their own environment.
+
+What the sidecar says beyond the caller's words is read off the environment and the mounts: the one repository that the
+gate serves, whose tokens the container holds, which shared logins it was given.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from terok_executor.container import gating, minted
 
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok_sandbox.config import SandboxConfig
     from terok_sandbox.launch import PerContainerResources
     from terok_sandbox.sandbox import LifecycleHooks, Sandbox, VolumeSpec
+
+    from terok_executor.roster import AgentRoster
 
 #: Annotation whose value is the sidecar's path; the supervisor's hook fires on it.
 SIDECAR_ANNOTATION = "terok.sandbox.sidecar"
@@ -21,10 +30,13 @@ _PORT_VARIABLES = (
     ("TEROK_GATE_PORT", "gate_port"),
 )
 _HOST_ALIAS = "host.containers.internal"
+#: Providers whose credential file in the shared mount holds a fixed marker that the broker can stand in for.
+_MARKED = ("claude", "codex")
 
 
 def launch(
     sandbox: Sandbox,
+    roster: AgentRoster,
     *,
     env: Mapping[str, str],
     volumes: list[VolumeSpec],
@@ -55,13 +67,17 @@ def launch(
     from terok_executor.container.build import BuildError
 
     cfg = sandbox.config
+    _refresh_routes(roster, cfg)
     # Whatever is refused from here on, also by the checks before podman, leaves neither directory nor sidecar.
     with guarded(name, cfg=cfg):
         resources = per_container or allocate_per_container_resources(cfg, name)
-        full_env = _with_ports(env, resources) if cfg.services_mode == "tcp" else dict(env)
+        full_env = _with_ports(env, resources) if cfg.services_mode == "tcp" else _with_sockets(env)
         runtime_dir = resources.container_runtime_dir
         runtime_mount = VolumeSpec(runtime_dir, CONTAINER_RUNTIME_DIR, sharing=Sharing.SHARED, live=True)
-        sidecar = _write_sidecar(cfg, name, resources, full_env, project_id, task_id, dossier_path)
+        sidecar = _write_sidecar(
+            cfg, name, resources, full_env, project_id=project_id, task_id=task_id, dossier_path=dossier_path,
+            shared_logins=shared_logins(roster, volumes),
+        )  # fmt: skip
         ports = (resources.gate_port, resources.token_broker_port, resources.ssh_signer_port)
         spec = RunSpec(
             container_name=name, image=image, env=full_env, volumes=(*volumes, runtime_mount), command=tuple(command),
@@ -89,33 +105,58 @@ def _with_ports(env: Mapping[str, str], resources: PerContainerResources) -> dic
     return out
 
 
+def _with_sockets(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment with the gate's socket, for callers that gave a gate token alone."""
+    out = dict(env)
+    if "TEROK_GATE_TOKEN" in out:
+        out.setdefault("TEROK_GATE_SOCKET", gating.CONTAINER_GATE_SOCKET)
+    return out
+
+
+def _refresh_routes(roster: AgentRoster, cfg: SandboxConfig) -> None:
+    """Make the broker's routes those of the roster that this launch uses; an upgrade may have changed them."""
+    try:
+        roster.ensure_vault_routes(cfg=cfg)
+    except OSError as error:
+        print(f"Warning [vault]: the broker's routes could not be renewed: {error}", file=sys.stderr)
+
+
+def shared_logins(roster: AgentRoster, volumes: Iterable[VolumeSpec]) -> tuple[str, ...]:
+    """The providers whose shared login a container with these mounts has: their credential file is there, read-only."""
+    shadowed = {volume.container_path for volume in volumes if volume.read_only}
+    found = []
+    for name in _MARKED:
+        route, entry = roster.vault_routes.get(name), roster.auth_providers.get(name)
+        if route and entry and f"{entry.container_mount}/{route.credential_file}" in shadowed:
+            found.append(name)
+    return tuple(found)
+
+
 def _write_sidecar(
     cfg: SandboxConfig,
     name: str,
     resources: PerContainerResources,
     env: Mapping[str, str],
-    project_id: str,
-    task_id: str,
-    dossier_path: Path | str | None,
+    **members: Any,
 ) -> Path:
     from terok_executor.container.build import BuildError
     from terok_executor.container.sidecar import write_supervisor_sidecar
 
-    gate: dict[str, Any] = {}
     if "TEROK_GATE_TOKEN" in env:
-        gate = {
+        members |= {
             "gate_base_path": cfg.gate_base_path,
             "gate_token": env["TEROK_GATE_TOKEN"],
             "gate_port": resources.gate_port,
+            "gate_scope": gating.served_repository(env),
         }
-    path = write_supervisor_sidecar(
-        name, cfg=cfg, per_container=resources, project_id=project_id, task_id=task_id, dossier_path=dossier_path,
-        **gate,
-    )  # fmt: skip
+    binding = minted.binding_of(env)
+    if binding is not None:
+        members |= {"token_scope": binding.scope, "token_subject": binding.subject}
+        members["credential_set"] = binding.credential_set
+    path = write_supervisor_sidecar(name, cfg=cfg, per_container=resources, **members)
     if path is None:
         raise BuildError(
             f"cannot launch container `{name}`: its supervisor's sidecar could not be written\n"
             f"hint: check that `{cfg.state_dir}` is writable and its disk has space"
         )
     return path
-

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from terok_executor.container.gating import Mirror
 from terok_executor.container.listing import LABEL_MANAGED, MANAGED_BY
 
 Mode: TypeAlias = Literal["headless", "interactive", "web", "tool"]
@@ -28,7 +29,10 @@ _INIT = "init-ssh-and-repo.sh"
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What one run is going to be; *run_id* is 12 lower-case hex digits."""
+    """What one run is going to be.
+
+    *run_id* is 12 lower-case hex digits. Behind the gate *code_repo* is the gate's address, token included.
+    """
 
     mode: Mode
     run_id: str
@@ -37,6 +41,9 @@ class RunPlan:
     local_repo: Path | None
     project_id: str
     task_id: str
+    wants_gate: bool = True
+    gate_token: str = ""
+    mirror: Mirror | None = None
 
     @property
     def scope(self) -> str:
@@ -47,6 +54,10 @@ class RunPlan:
     def subject(self) -> str:
         """Subject of the run's tokens: the caller's task, else the run itself."""
         return self.task_id or self.run_id
+
+    def gate_env(self) -> dict[str, str]:
+        """The variables that make the gate reachable; none without one."""
+        return {"TEROK_GATE_TOKEN": self.gate_token} if self.gate_token else {}
 
     def podman_args(self) -> list[str]:
         """Podman arguments that mark the container as ours and limit its processes."""

@@ -13,6 +13,8 @@ from pathlib import Path
 _HELPER = re.compile(r"^[A-Za-z0-9][A-Za-z0-9+.-]*::")
 _UNSAFE_IN_KEY = re.compile(r"[^A-Za-z0-9._-]+")
 _KEY_HASH_CHARS = 12
+#: The key is also a scope of the vault, which has 64 characters at most.
+_KEY_NAME_CHARS = 64 - 1 - _KEY_HASH_CHARS
 
 
 def resolve_repo(repo: str) -> tuple[str | None, Path | None]:
@@ -52,7 +54,11 @@ def _looks_like_path(repo: str) -> bool:
 
 
 def repo_key(url: str) -> str:
-    """Return the directory name under which a URL is mirrored and cached: base name, 12 hex digits of its SHA-256."""
+    """Return the name under which a URL is mirrored, cached and keyed: its last part, 12 hex digits of its SHA-256.
+
+    Never empty, one plain path component, and a valid scope of the vault.
+    """
     base = url.rstrip("/").rsplit("/", 1)[-1].removesuffix(".git")
     digest = hashlib.sha256(url.encode()).hexdigest()[:_KEY_HASH_CHARS]
-    return f"{_UNSAFE_IN_KEY.sub('-', base).strip('-.') or 'repo'}-{digest}"
+    name = _UNSAFE_IN_KEY.sub("-", base)[:_KEY_NAME_CHARS].lstrip("-._").rstrip("-.")
+    return f"{name or 'repo'}-{digest}"

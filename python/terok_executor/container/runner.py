@@ -17,13 +17,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terok_executor.container import follow as following
+from terok_executor.container import gating
 from terok_executor.container import logs as _logs
 from terok_executor.container import plan as planning
 from terok_executor.container import tool as _tool
+from terok_executor.container.cache import seed_workspace_from_clone_cache
 from terok_executor.container.plan import RunPlan
 from terok_executor.container.repository import repo_key, resolve_repo
 
@@ -110,6 +113,8 @@ class AgentRunner:
         Args:
             provider: Agent name.
             repo: Directory on this host, or a git URL.
+            gate: Let the container clone a URL from, and push it to, a mirror on this host; the upstream itself is
+                never written to. ``False``: the container talks to the URL by itself. Directories need no gate.
             prompt: What the agent is asked to do; travels by file, never by argument.
             timeout: Seconds the agent may run.
             follow: Copy the output until the agent ends; its exit code is then in :attr:`last_exit_code`.
@@ -124,15 +129,14 @@ class AgentRunner:
         planning.check_positive("max_turns", max_turns)
         agent = self.roster.get_provider(provider)
         command, full_prompt = self._headless(agent, prompt, model, max_turns, timeout)
-        name = self._launch_agent(
+        plan = self._launch_agent(
             "headless", agent.name, repo, command, prompt=full_prompt, branch=branch, gate=gate, name=name,
             unrestricted=unrestricted, gpu=gpu, memory=memory, cpus=cpus, hooks=hooks, human_name=human_name,
             human_email=human_email, authorship=authorship, shared_dir=shared_dir, shared_mount=shared_mount,
             timezone=timezone, project_id=project_id, task_id=task_id, dossier_path=dossier_path,
         )  # fmt: skip
-        if follow:
-            self._follow(name, timeout, hooks)
-        return name
+        self._after(plan, timeout, hooks, follow)
+        return plan.container
 
     def run_interactive(
         self, provider: str, repo: str, *, branch: str | None = None, gate: bool = True, name: str | None = None,
@@ -147,17 +151,18 @@ class AgentRunner:
         See :meth:`run_headless` for the arguments and errors.
         """
         agent = self.roster.get_provider(provider)
-        name = self._launch_agent(
+        plan = self._launch_agent(
             "interactive", agent.name, repo, planning.interactive_command(), branch=branch, gate=gate, name=name,
             unrestricted=unrestricted, gpu=gpu, memory=memory, cpus=cpus, hooks=hooks, human_name=human_name,
             human_email=human_email, authorship=authorship, shared_dir=shared_dir, shared_mount=shared_mount,
             timezone=timezone, project_id=project_id, task_id=task_id, dossier_path=dossier_path,
         )  # fmt: skip
-        if self.sandbox.stream_logs(name, timeout=_READY_TIMEOUT_S, ready_check=_is_ready):
+        if self.sandbox.stream_logs(plan.container, timeout=_READY_TIMEOUT_S, ready_check=_is_ready):
             _fire(hooks, "post_ready")
-            login = self.runtime.container(name).login_command(command=("bash", "-l"))
+            login = self.runtime.container(plan.container).login_command(command=("bash", "-l"))
             print(f"log in with: {shlex.join(login)}")
-        return name
+        self._after(plan, 0, hooks, follow=False)
+        return plan.container
 
     def run_web(
         self, repo: str, *, port: int | None = None, branch: str | None = None, gate: bool = True,
@@ -175,17 +180,18 @@ class AgentRunner:
         port = self._web_port(port)
         url = public_url or f"http://127.0.0.1:{port}"
         token = secrets.token_urlsafe(32)
-        name = self._launch_agent(
+        plan = self._launch_agent(
             "web", "claude", repo, planning.web_command(url), branch=branch, gate=gate, name=name,
             unrestricted=unrestricted, gpu=gpu, memory=memory, cpus=cpus, hooks=hooks, human_name=human_name,
             human_email=human_email, authorship=authorship, shared_dir=shared_dir, shared_mount=shared_mount,
             timezone=timezone, project_id=project_id, task_id=task_id, dossier_path=dossier_path, web_token=token,
             publish=("-p", f"127.0.0.1:{port}:{planning.WEB_PORT_IN_CONTAINER}"),
         )  # fmt: skip
-        if self.sandbox.stream_logs(name, timeout=_READY_TIMEOUT_S):
+        if self.sandbox.stream_logs(plan.container, timeout=_READY_TIMEOUT_S):
             _fire(hooks, "post_ready")
         print(f"{url}/?token={token}")
-        return name
+        self._after(plan, 0, hooks, follow=False)
+        return plan.container
 
     def run_tool(
         self, tool: str, repo: str, *, tool_args: tuple[str, ...] = (), branch: str | None = None,
@@ -205,8 +211,9 @@ class AgentRunner:
         planning.check_positive("timeout", timeout)
         sidecar = self.roster.get_sidecar_spec(tool)
         plan = self._plan("tool", repo, name, gate, project_id, task_id)
-        image = self._ensure_sidecar_image(sidecar.tool_name)
         credentials = _tool.credentials(self.sandbox.config, tool, sidecar.env_map)
+        plan = self._behind_gate(plan)
+        image = self._ensure_sidecar_image(sidecar.tool_name)
         with self._launching(plan) as (resources, task_dir):
             env, volumes = _tool.environment(
                 plan, self._workspace(plan, task_dir), branch, planning.detect_timezone(timezone)
@@ -214,11 +221,10 @@ class AgentRunner:
             self.launch_prepared(
                 env={**env, **credentials}, volumes=volumes, image=image,
                 command=planning.tool_command(sidecar.tool_name, tuple(tool_args), timeout), name=plan.container,
-                task_dir=task_dir, extra_args=plan.podman_args(), project_id=plan.scope,
-                task_id=plan.subject, dossier_path=dossier_path, per_container=resources,
+                task_dir=task_dir, extra_args=plan.podman_args(), project_id=plan.project_id,
+                task_id=plan.task_id, dossier_path=dossier_path, per_container=resources,
             )  # fmt: skip
-        if follow:
-            self._follow(plan.container, timeout, None)
+        self._after(plan, timeout, None, follow)
         return plan.container
 
     def launch_prepared(
@@ -242,7 +248,7 @@ class AgentRunner:
         from terok_executor.container.launching import launch
 
         return launch(
-            self.sandbox, env=env, volumes=volumes, image=image, command=command, name=name, task_dir=task_dir,
+            self.sandbox, self.roster, env=env, volumes=volumes, image=image, command=command, name=name, task_dir=task_dir,
             gpu=gpu, memory=memory, cpus=cpus, unrestricted=unrestricted, sealed=sealed, hooks=hooks,
             extra_args=extra_args, hostname=hostname, annotations=annotations, runtime=runtime,
             project_id=project_id, task_id=task_id, dossier_path=dossier_path, per_container=per_container,
@@ -304,9 +310,16 @@ class AgentRunner:
         container = name or f"{planning.NAME_PREFIX}{run_id}"
         _check_name(container)
         code_repo, local_repo = _resolve_repo(repo)
-        if code_repo is not None and gate:
-            code_repo = self._setup_gate(code_repo)[0]
-        return RunPlan(mode, run_id, container, code_repo, local_repo, project, task)
+        return RunPlan(mode, run_id, container, code_repo, local_repo, project, task, wants_gate=gate)
+
+    def _behind_gate(self, plan: RunPlan) -> RunPlan:
+        """The plan with the gate's address in place of the repository's, when it wants the gate and has a URL."""
+        url = plan.code_repo
+        if url is None or not plan.wants_gate:
+            return plan
+        address, token = self._setup_gate(url)
+        mirror = gating.Mirror.seen(gating.mirror_path(self.sandbox.config, url))
+        return replace(plan, code_repo=address, gate_token=token, mirror=mirror)
 
     def _launch_agent(
         self, mode: planning.Mode, provider: str, repo: str, command: list[str], *, prompt: str | None = None,
@@ -315,9 +328,9 @@ class AgentRunner:
         unrestricted: bool, gpu: bool, memory: str | None, cpus: str | None, human_name: str | None,
         human_email: str | None, authorship: str | None, web_token: str | None = None,
         publish: tuple[str, ...] = (),
-    ) -> str:  # fmt: skip
+    ) -> RunPlan:  # fmt: skip
         planning.check_shared(shared_dir, shared_mount)
-        plan = self._plan(mode, repo, name, gate, project_id, task_id)
+        plan = self._behind_gate(self._plan(mode, repo, name, gate, project_id, task_id))
         image, installed = self._image_for(provider)
         with self._launching(plan) as (resources, task_dir):
             config_dir = self._agent_config(plan, provider, prompt, task_dir, web_token)
@@ -328,12 +341,12 @@ class AgentRunner:
                 **({"shared_dir": Path(shared_dir), "shared_mount": shared_mount} if shared_dir else {}),
             )  # fmt: skip
             self.launch_prepared(
-                env=env, volumes=volumes, image=image, command=command, name=plan.container, task_dir=task_dir,
-                gpu=gpu, memory=memory, cpus=cpus, unrestricted=unrestricted, hooks=hooks,
-                extra_args=[*plan.podman_args(), *publish], hostname=plan.container,
-                project_id=plan.scope, task_id=plan.subject, dossier_path=dossier_path, per_container=resources,
+                env={**env, **plan.gate_env()}, volumes=volumes, image=image, command=command, name=plan.container,
+                task_dir=task_dir, gpu=gpu, memory=memory, cpus=cpus, unrestricted=unrestricted, hooks=hooks,
+                extra_args=[*plan.podman_args(), *publish], hostname=plan.container, project_id=plan.project_id,
+                task_id=plan.task_id, dossier_path=dossier_path, per_container=resources,
             )  # fmt: skip
-        return plan.container
+        return plan
 
     @contextmanager
     def _launching(self, plan: RunPlan) -> Iterator[tuple[PerContainerResources, Path]]:
@@ -380,14 +393,14 @@ class AgentRunner:
         return ImageBuilder(self._base_image, self._family).build_sidecar(tool_name=tool)
 
     def _setup_gate(self, url: str) -> tuple[str, str]:
-        """Mirror *url* and return the gate's address and token.
+        """Bring the mirror of *url* up to date; return the gate's address of it, token included, and the token.
 
-        The gate is not part of this version: a run that asks for it is refused, not silently run without.
+        Raises:
+            SystemExit: the upstream cannot be mirrored.
         """
-        raise SystemExit(
-            f"cannot run `{url}` through the git gate: the gate is not part of this version\n"
-            "hint: pass --no-gate (gate=False) to let the container clone the URL itself, or give a local directory"
-        )
+        path = gating.sync(self.sandbox.config, url)
+        token = self.sandbox.mint_gate_token()
+        return self.sandbox.gate_url(path, token), token
 
     def _agent_config(
         self, plan: RunPlan, provider: str, prompt: str | None, task_dir: Path, web_token: str | None
@@ -429,7 +442,19 @@ class AgentRunner:
         workspace = task_dir / "workspace"
         workspace.mkdir(mode=0o700)
         (workspace / ".new-task-marker").touch()
+        if plan.mirror is not None and plan.code_repo is not None:
+            # Only a head start; without it the container clones. The address goes in without its token.
+            address = plan.code_repo.replace(f"{plan.gate_token}@", "", 1)
+            key = plan.mirror.path.name.removesuffix(".git")
+            seed_workspace_from_clone_cache(workspace, key, origin_url=address, cfg=self.sandbox.config)
         return workspace
+
+    def _after(self, plan: RunPlan, timeout: int, hooks: LifecycleHooks | None, follow: bool) -> None:
+        """Follow the container to its end if that is wanted, and say what became of its pushes, or where they go."""
+        if follow:
+            self._follow(plan.container, timeout, hooks)
+        if plan.mirror is not None:
+            print(plan.mirror.report() if follow else plan.mirror.announce(), flush=True)
 
     def _follow(self, name: str, timeout: int, hooks: LifecycleHooks | None) -> None:
         self.last_exit_code = following.follow(

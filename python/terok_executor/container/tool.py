@@ -20,7 +20,7 @@ def environment(
     from terok_sandbox.sandbox import Sharing, VolumeSpec
 
     env = {"TASK_ID": plan.subject, "REPO_ROOT": "/workspace", "GIT_RESET_MODE": "none"}
-    env |= planning.truthy(TZ=timezone, GIT_BRANCH=branch, CODE_REPO=plan.code_repo)
+    env |= planning.truthy(TZ=timezone, GIT_BRANCH=branch, CODE_REPO=plan.code_repo) | plan.gate_env()
     return env, [VolumeSpec(workspace, "/workspace", sharing=Sharing.PRIVATE)]
 
 

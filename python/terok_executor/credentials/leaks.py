@@ -11,17 +11,26 @@ def find_leaked_credentials(mounts_base: Path) -> list[tuple[str, Path]]:
     return _leaks(mounts_base, remove=False)
 
 
-def remove_leaked_credentials(mounts_base: Path) -> list[tuple[str, Path]]:
-    """Delete every leaked credential file and return what was deleted."""
-    return _leaks(mounts_base, remove=True)
+def remove_leaked_credentials(mounts_base: Path, *, keep: frozenset[str] = frozenset()) -> list[tuple[str, Path]]:
+    """Delete every leaked credential file, those of the providers *keep* excepted, and return what was deleted."""
+    return _leaks(mounts_base, remove=True, keep=keep)
 
 
-def _leaks(mounts_base: Path, *, remove: bool) -> list[tuple[str, Path]]:
+def mount_trees() -> list[Path]:
+    """Return every directory of shared mounts: the host's, and those of projects with credentials of their own."""
+    from terok_executor import paths
+
+    return [paths.mounts_dir(), *paths.project_mounts_dirs()]
+
+
+def _leaks(mounts_base: Path, *, remove: bool, keep: frozenset[str] = frozenset()) -> list[tuple[str, Path]]:
     from terok_native import _lib
 
     from terok_executor.roster.loader import AgentRoster, roster_mapping
 
-    found, warnings = _lib.agents_leaks(roster_mapping(AgentRoster.shared()), mounts_base, remove)
+    table = roster_mapping(AgentRoster.shared())
+    routes = {name: route for name, route in table["vault_routes"].items() if name not in keep}
+    found, warnings = _lib.agents_leaks({**table, "vault_routes": routes}, mounts_base, remove)
     for line in warnings:
         print(line, file=sys.stderr)
     return [(provider, Path(path)) for provider, path in found]

@@ -177,13 +177,16 @@ class AgentRoster:
         return _lib.agents_routes_json(roster_mapping(self)).rstrip("\n")
 
     def ensure_vault_routes(self, cfg: SandboxConfig | None = None) -> Path:
-        """Write the route table to ``cfg.routes_path`` (0600, whole or not at all) and return the path."""
+        """Make ``cfg.routes_path`` hold the route table and return the path; 0600, whole or not at all.
+
+        A file that says so already is left as it is.
+        """
         from terok_native import _lib
 
         from terok_executor.integrations import sandbox as catalogue
 
         path = Path((cfg or catalogue.SandboxConfig()).routes_path)
-        _lib.agents_write_private(path, self.generate_routes_json() + "\n")
+        _lib.agents_write_private(path, self.generate_routes_json() + "\n", only_if_changed=True)
         return path
 
     def collect_all_auto_approve_env(self) -> dict[str, str]:

@@ -55,3 +55,4 @@ def test_keys_are_one_plain_path_component():
     for url in ("git@host:repo.git", "https://h/../..", "https://h/", "a:b/ä ö"):
         key = repo_key(url)
         assert "/" not in key and key not in (".", "..") and all(c.isalnum() or c in "._-" for c in key)
+    assert len(repo_key("https://h/" + "a" * 200)) == 64 and repo_key("https://h/_x").startswith("x-")

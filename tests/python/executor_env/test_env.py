@@ -63,6 +63,21 @@ def test_tokens_are_minted_for_what_is_stored(tmp_path, capsys):
     assert "/v1" in (tmp_path / "m" / "_codex-config" / "config.toml").read_text()
 
 
+# improves: 21-2.5-relaunch-revokes
+def test_a_new_container_of_a_task_ends_the_tokens_of_the_one_before(tmp_path):
+    auth.store_api_key("claude", "sk-ant-real")
+    first, other, second = (
+        assemble_container_env(spec(tmp_path, task_id=task), load_roster()).env["ANTHROPIC_API_KEY"]
+        for task in ("t1", "t2", "t1")
+    )
+    db = SandboxConfig().open_credential_db()
+    try:
+        assert db.lookup_token(first) is None
+        assert db.lookup_token(other)["subject"] == "t2" and db.lookup_token(second)["subject"] == "t1"
+    finally:
+        db.close()
+
+
 def test_callers_that_manage_the_vault_get_no_token(tmp_path):
     auth.store_api_key("claude", "sk-ant-real")
     env = assemble_container_env(spec(tmp_path), load_roster(), caller_manages_vault=True).env

@@ -14,6 +14,8 @@ from double import FakePodman
 from terok_native import _lib
 from terok_sandbox import SandboxConfig, cli, doctor, launch
 from terok_sandbox.commands import COMMANDS, wiring
+from terok_sandbox.vault.store.db import CredentialDB
+from terok_sandbox.vault.store.encryption import NoPassphraseError
 
 BRIDGES = "/usr/local/share/terok-sandbox/bridges"
 USERNS = [] if os.geteuid() == 0 else ["--userns=keep-id:uid=1000,gid=1000"]
@@ -24,6 +26,27 @@ def hooks(monkeypatch: pytest.MonkeyPatch, podman: FakePodman) -> None:
     """Installed hooks, and a podman that knows no container."""
     monkeypatch.setattr(_lib, "sandbox_check_hooks", lambda place, name: None)
     podman.plays("echo 'no such container' >&2; exit 1")
+
+
+@pytest.fixture
+def cfg(cfg: SandboxConfig) -> SandboxConfig:
+    """With a vault that its passphrase in the configuration opens."""
+    cfg = dataclasses.replace(cfg, credentials_passphrase="correct horse", credentials_use_keyring=False)
+    cfg.vault_dir.mkdir(mode=0o700)
+    CredentialDB(cfg.db_path, passphrase="correct horse").close()
+    return cfg
+
+
+def tokens(cfg: SandboxConfig) -> list[dict[str, str]]:
+    db = cfg.open_credential_db()
+    try:
+        return db.list_tokens()
+    finally:
+        db.close()
+
+
+def sidecar(cfg: SandboxConfig) -> dict[str, Any]:
+    return json.loads((cfg.state_dir / "sidecar/c1.json").read_text())
 
 
 def compose(cfg: SandboxConfig, name: str = "c1", **wishes: Any) -> tuple[list[str], launch.WiringPlan]:
@@ -42,8 +65,11 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_options_in_socket_mode(cfg: SandboxConfig, capfd: pytest.CaptureFixture[str]) -> None:
-    args, plan = compose(cfg)
+# improves: 21-7.1-sidecar-private
+def test_options_in_socket_mode(cfg: SandboxConfig) -> None:
+    args, plan = compose(cfg, gate=True)
+    (ssh,) = tokens(cfg)
+    told = sidecar(cfg)
     assert args == [
         *USERNS,
         "-v",
@@ -52,27 +78,75 @@ def test_options_in_socket_mode(cfg: SandboxConfig, capfd: pytest.CaptureFixture
         f"{cfg.runtime_dir}/run/c1:/run/terok:z",
         "-e",
         "TEROK_VAULT_LOOPBACK_PORT=9419",
+        "-e",
+        "TEROK_GATE_SOCKET=/run/terok/gate-server.sock",
+        "-e",
+        f"TEROK_GATE_TOKEN={told['gate_token']}",
+        "-e",
+        f"TEROK_SSH_SIGNER_TOKEN={ssh['token']}",
+        "-e",
+        "TEROK_SSH_SIGNER_SOCKET=/run/terok/ssh-agent.sock",
         "--name",
         "c1",
         "--annotation",
         f"terok.sandbox.sidecar={cfg.state_dir}/sidecar/c1.json",
     ]
-    assert plan == launch.WiringPlan(scope="work", shield=False, gate=False, broker=True, ssh=False)
-    assert "SSH signer" in capfd.readouterr().err
+    assert plan == launch.WiringPlan(scope="work", shield=False, gate=True, broker=True, ssh=True)
+    assert {k: ssh[k] for k in ("scope", "subject", "credential_set", "provider")} == {
+        "scope": "work",
+        "subject": "c1",
+        "credential_set": "work",
+        "provider": "ssh",
+    }
     run = Path(cfg.state_dir) / "sandbox/runs/c1"
     assert (run / "meta.json").read_text() == json.dumps(dataclasses.asdict(plan), indent=2)
     assert (mode(run), mode(run / "meta.json"), mode(cfg.state_dir / "sidecar/c1.json")) == (0o700, 0o600, 0o600)
     assert mode(cfg.state_dir / "bridges/ensure-bridges.sh") == 0o755
-    assert json.loads((cfg.state_dir / "sidecar/c1.json").read_text())["scope_id"] == "work"
+    expected = {"scope_id": "work", "project_id": "work", "gate_scope": "work", "token_scope": "work"}
+    expected |= {"token_subject": "c1", "gate_base_path": str(cfg.gate_base_path)}
+    assert expected.items() <= told.items() and "gate_port" not in told
 
 
 def test_options_in_tcp_mode(cfg: SandboxConfig) -> None:
-    args, _ = compose(dataclasses.replace(cfg, services_mode="tcp"))
-    port = json.loads((cfg.state_dir / "sidecar/c1.json").read_text())["tcp_port"]
-    assert f"TEROK_TOKEN_BROKER_PORT={port}" in args and "TEROK_VAULT_LOOPBACK_PORT=9419" in args
+    args, _ = compose(dataclasses.replace(cfg, services_mode="tcp"), gate=True)
+    told, words = sidecar(cfg), [word for word in args if word.startswith("TEROK_")]
+    assert words == [
+        f"TEROK_TOKEN_BROKER_PORT={told['tcp_port']}",
+        "TEROK_VAULT_LOOPBACK_PORT=9419",
+        f"TEROK_GATE_PORT={told['gate_port']}",
+        f"TEROK_GATE_TOKEN={told['gate_token']}",
+        f"TEROK_SSH_SIGNER_TOKEN={tokens(cfg)[0]['token']}",
+        f"TEROK_SSH_SIGNER_PORT={told['ssh_signer_port']}",
+    ]
     assert not any("/run/terok" in word for word in args)
     if os.geteuid() != 0:
-        assert "host.containers.internal" in " ".join(args), "the broker's port must be reachable without the shield"
+        assert "host.containers.internal" in " ".join(args), "the services' ports must be reachable without the shield"
+
+
+def test_the_signer_alone(cfg: SandboxConfig) -> None:
+    args, plan = compose(cfg, broker=False)
+    assert plan == launch.WiringPlan("work", False, False, False, True)
+    assert [w.partition("=")[0] for w in args if w.startswith("TEROK_")] == [
+        "TEROK_SSH_SIGNER_TOKEN",
+        "TEROK_SSH_SIGNER_SOCKET",
+    ]
+    assert "gate_token" not in sidecar(cfg) and sidecar(cfg)["project_id"] == ""
+
+
+# improves: 21-2.5-relaunch-revokes
+def test_tokens_of_an_earlier_container_end(cfg: SandboxConfig) -> None:
+    compose(cfg)
+    (first,) = tokens(cfg)
+    launch.finish("c1", cfg=cfg)
+    compose(cfg)
+    (second,) = tokens(cfg)
+    assert first["token"] != second["token"]
+
+
+def test_a_locked_vault_leaves_nothing(cfg: SandboxConfig) -> None:
+    with pytest.raises(NoPassphraseError):
+        compose(dataclasses.replace(cfg, credentials_passphrase=None))
+    assert left(cfg) == [] and tokens(cfg) == []
 
 
 def test_without_a_scope_there_is_only_a_supervisor(cfg: SandboxConfig, capfd: pytest.CaptureFixture[str]) -> None:
@@ -86,8 +160,6 @@ def test_refusals_leave_nothing(cfg: SandboxConfig, monkeypatch: pytest.MonkeyPa
     for name in ("", ".", "a/b", "../x", "-a"):
         with pytest.raises(SystemExit, match="unsafe container name"):
             compose(cfg, name)
-    with pytest.raises(SystemExit, match="--no-gate"):
-        compose(cfg, gate=True)
     with pytest.raises(SystemExit, match="sidecar write failed"), monkeypatch.context() as patch:
         patch.setattr(launch, "write_sidecar", lambda *a, **k: None)
         compose(cfg)
@@ -115,11 +187,10 @@ def test_scripts_are_renewed_and_links_not_followed(cfg: SandboxConfig, tmp_path
 
 
 def test_cleanup_removes_everything_once(cfg: SandboxConfig) -> None:
-    """There is no vault, so there is no token to revoke either."""
     compose(cfg)
-    assert left(cfg) != []
+    assert left(cfg) != [] and tokens(cfg) != []
     assert launch.cleanup("c1", cfg=cfg) is True
-    assert left(cfg) == [] and launch.cleanup("c1", cfg=cfg) is False
+    assert tokens(cfg) == [] and left(cfg) == [] and launch.cleanup("c1", cfg=cfg) is False
 
 
 def test_a_name_in_use_is_refused_and_its_files_stay(cfg: SandboxConfig, podman: FakePodman) -> None:
@@ -144,6 +215,19 @@ class TestRun:
         (program, argv) = called[0]
         assert program == str((podman.folder / "podman").resolve())
         assert argv == ["podman", "run", "--name", "c1", *words]
+
+    # improves: 22-S6-token-out-of-sight
+    def test_tokens_are_no_words(
+        self, cfg: SandboxConfig, called: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("TEROK_GATE_TOKEN", "TEROK_SSH_SIGNER_TOKEN"):
+            monkeypatch.setenv(name, "of somebody else")
+        wiring.handle_run(container="c1", scope="work", no_shield=True, podman_args=["img"], cfg=cfg)
+        (_, argv) = called[0]
+        gate, ssh = sidecar(cfg)["gate_token"], tokens(cfg)[0]["token"]
+        assert not any(gate in word or ssh in word for word in argv)
+        assert argv.count("TEROK_GATE_TOKEN") == argv.count("TEROK_SSH_SIGNER_TOKEN") == 1
+        assert (os.environ["TEROK_GATE_TOKEN"], os.environ["TEROK_SSH_SIGNER_TOKEN"]) == (gate, ssh)
 
     @pytest.mark.parametrize(
         "words",
@@ -173,8 +257,8 @@ class TestRun:
 class TestVerbs:
     def test_words_behind_the_dashes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seen: dict[str, Any] = {}
-        node = COMMANDS.find_at(("run",)).with_handler(lambda **given: seen.update(given))
-        monkeypatch.setattr("terok_sandbox.commands.COMMANDS", type(COMMANDS)((node,)))
+        tree = COMMANDS.overlay({("run",): lambda **given: seen.update(given)})
+        monkeypatch.setattr("terok_sandbox.commands.COMMANDS", tree)
         cli.main(["run", "c1", "--scope", "s", "--", "-it", "img", "--", "x"])
         assert (seen["container"], seen["scope"], seen["podman_args"]) == ("c1", "s", ["-it", "img", "--", "x"])
 
