@@ -20,7 +20,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use broker::{Broker, BrokerConfig, Identity, Markers};
+use broker::{Broker, BrokerConfig, Markers, Owner};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -110,8 +110,9 @@ async fn brokering(dir: &Path) {
     let config = BrokerConfig {
         routes_path: dir.join("routes.json"),
         audit_path: Some(dir.join("audit.jsonl")),
-        identity: Identity { scope: "proj".into(), subject: "task".into() },
+        owner: Owner { scope: "proj".into(), subject: "task".into() },
         markers: Markers::default(),
+        lock_dir: dir.join("locks"),
     };
     let broker = Broker::new(config, VaultCell::open(Arc::new(store))).expect("a broker");
     let listener = base::socket::bind_unix(&dir.join("vault.sock")).expect("a socket");

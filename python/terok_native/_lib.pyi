@@ -293,7 +293,12 @@ class BrokerServer:
     def stop(self) -> None: ...
 
 def broker_serve(
-    store: VaultStore, routes_path: _Path, audit_path: _Path | None, socket_path: _Path | None, port: int
+    store: VaultStore,
+    routes_path: _Path,
+    audit_path: _Path | None,
+    lock_dir: _Path,
+    socket_path: _Path | None,
+    port: int,
 ) -> BrokerServer: ...
 
 # -- signer ------------------------------------------------------------------------------------------------------------

@@ -92,17 +92,19 @@ impl ServerRef {
 
 /// Binds `socket_path`, or `port` of the loopback address, and serves it from `store`.
 #[pyfunction]
-#[pyo3(signature = (store, routes_path, audit_path, socket_path, port))]
+#[pyo3(signature = (store, routes_path, audit_path, lock_dir, socket_path, port))]
 fn broker_serve(
     py: Python<'_>,
     store: &StoreRef,
     routes_path: PathBuf,
     audit_path: Option<PathBuf>,
+    lock_dir: PathBuf,
     socket_path: Option<PathBuf>,
     port: u16,
 ) -> PyResult<ServerRef> {
     let vault = VaultCell::open(store.0.clone());
-    let config = BrokerConfig { routes_path, audit_path, owner: Owner::default(), markers: Markers::default() };
+    let config =
+        BrokerConfig { routes_path, audit_path, lock_dir, owner: Owner::default(), markers: Markers::default() };
     py.detach(|| start(config, vault, socket_path.as_deref(), port)).map_err(to_py)
 }
 

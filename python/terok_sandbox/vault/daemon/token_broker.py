@@ -49,7 +49,8 @@ class VaultProxy:
 
     *db_path* is the vault, *scope_id* a label for people, *routes_path* the route table (default: the configured one).
     With *audit_path*, a JSON line per request is appended there. *runtime_dir* is where the session passphrase is
-    looked for (default: the configured one).
+    looked for (default: the configured one); OAuth logins are refreshed under locks in ``terok/vault/locks`` below it
+    (default: below ``$XDG_RUNTIME_DIR``).
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class VaultProxy:
                 db._store,
                 self._routes_path or cfg.routes_path,
                 self._audit_path,
+                self._lock_dir(),
                 bind.socket_path if isinstance(bind, UnixBind) else None,
                 bind.port if isinstance(bind, TcpBind) else 0,
             )
@@ -125,6 +127,13 @@ class VaultProxy:
             db.close()
             raise
         self._db = db
+
+    def _lock_dir(self) -> Path:
+        # The place is agreed with supervisors of every generation, so that no two refresh one login at a time.
+        import os
+
+        base = self._runtime_dir or Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
+        return base / "terok" / "vault" / "locks"
 
     def _stop(self) -> None:
         server, db, self._server, self._db = self._server, self._db, None, None
