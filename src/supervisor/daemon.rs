@@ -82,6 +82,8 @@ fn begin(order: &Order, sidecar: wire::sidecar::Sidecar) -> Result<Rest, Supervi
 /// A lock that was taken here is not ours to remove when somebody else holds it.
 fn take_lock(path: &Path, order: &Order, inherited: Option<RawFd>) -> Result<PidFile, SupervisorError> {
     if let Some(adopted) = inherited.and_then(|fd| PidFile::adopt(path, fd)) {
+        // The hook writes it as well, unless it was killed meanwhile; the next one must be able to find us.
+        adopted.write(std::process::id())?;
         return Ok(adopted);
     }
     if let Some(parent) = path.parent() {

@@ -96,16 +96,24 @@ fn create_runtime(state: &State, file: &SidecarFile, executable: &Path) -> Resul
 /// The lock, after a supervisor of an earlier run has gone; `None` when one serves this very run.
 fn lock(state: &State, file: &SidecarFile, init: Init) -> Result<Option<PidFile>, SupervisorError> {
     let path = paths::pid_file(&file.root, &state.id);
-    if let Some(pid) = pidfile::read(&path).filter(|pid| base::pid::supervises(*pid, &state.id)) {
-        let run = init.to_string();
-        if base::pid::command_line(pid).is_some_and(|arguments| arguments.contains(&run)) && stays(pid) {
-            return Ok(None);
+    let run = init.to_string();
+    let deadline = Instant::now() + GRACE;
+    loop {
+        if let Some(pid) = pidfile::read(&path).filter(|pid| base::pid::supervises(*pid, &state.id)) {
+            if base::pid::command_line(pid).is_some_and(|arguments| arguments.contains(&run)) && stays(pid) {
+                return Ok(None);
+            }
+            let ended = base::pid::end_supervisor(pid, &state.id, GRACE);
+            ended.map_err(|source| SupervisorError::PidFile { path: path.clone(), source })?;
         }
-        let ended = base::pid::end_supervisor(pid, &state.id, GRACE);
-        ended.map_err(|source| SupervisorError::PidFile { path: path.clone(), source })?;
+        // A holder without a number is one whose hook was killed while it started: it writes the number itself.
+        if let Some(taken) = PidFile::lock(&path, DYING)? {
+            return Ok(Some(taken));
+        }
+        if Instant::now() >= deadline {
+            return Err(SupervisorError::Held(short(&state.id).to_owned()));
+        }
     }
-    let held = || SupervisorError::Held(short(&state.id).to_owned());
-    PidFile::lock(&path, GRACE)?.ok_or_else(held).map(Some)
 }
 
 /// False for one that was killed a moment ago: such a process still has its entry, its arguments and its lock.

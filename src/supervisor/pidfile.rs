@@ -71,9 +71,10 @@ impl PidFile {
     /// [`SupervisorError::PidFile`].
     pub fn write(&self, pid: u32) -> Result<(), SupervisorError> {
         let text = format!("{pid}\n");
-        let written =
-            rustix::fs::ftruncate(&self.file, 0).and_then(|()| rustix::io::pwrite(&self.file, text.as_bytes(), 0));
-        written.map(|_| ()).map_err(|error| SupervisorError::PidFile { path: self.path.clone(), source: error.into() })
+        // Never empty in between: somebody may be reading, and the number may be there already.
+        let written = rustix::io::pwrite(&self.file, text.as_bytes(), 0);
+        let written = written.and_then(|length| rustix::fs::ftruncate(&self.file, length as u64));
+        written.map_err(|error| SupervisorError::PidFile { path: self.path.clone(), source: error.into() })
     }
 
     /// Removes the file; the lock ends with the last descriptor.
