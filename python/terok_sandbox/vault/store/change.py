@@ -87,7 +87,13 @@ def change(cfg: SandboxConfig, old: str, new: str) -> list[str]:
     places = copies(cfg)
     with CredentialDB(cfg.db_path, passphrase=old) as db:
         _lib.passphrase_handover_write(cfg.db_path, old, new)
-        db.change_passphrase(new)
+        try:
+            db.change_passphrase(new)
+        except Exception:
+            # A vault that still opens with the old passphrase needs no way to the new one.
+            CredentialDB(cfg.db_path, passphrase=old).close()
+            _lib.passphrase_handover_forget(cfg.db_path)
+            raise
     return _hand_over(cfg, new, places)
 
 
