@@ -8,6 +8,8 @@ pub mod credential;
 pub mod encrypt;
 pub mod error;
 pub mod key;
+#[cfg(test)]
+mod killed;
 mod migrate;
 pub mod owner;
 pub mod passphrase;
