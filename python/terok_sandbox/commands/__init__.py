@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from terok_util.cli_types import ArgDef, CommandDef, CommandTree
 
+from terok_sandbox.commands.credentials import CREDENTIALS
 from terok_sandbox.commands.gate import GATE
 from terok_sandbox.commands.passphrase import (
     handle_passphrase_acknowledge,
@@ -12,6 +13,7 @@ from terok_sandbox.commands.passphrase import (
     handle_passphrase_reveal,
 )
 from terok_sandbox.commands.setup import _handle_sandbox_setup, _handle_sandbox_uninstall
+from terok_sandbox.commands.ssh import SSH
 from terok_sandbox.commands.vault import (
     handle_vault_list,
     handle_vault_lock,
@@ -111,6 +113,8 @@ COMMANDS = CommandTree(
                 _PASSPHRASE,
             ),
         ),
+        SSH,
+        CREDENTIALS,
         CommandDef(
             name="prepare",
             help="Print the podman options that wire a container",

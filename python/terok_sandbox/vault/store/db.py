@@ -87,6 +87,18 @@ class CredentialDB:
             raise
         self._store.end(True)
 
+    def change_passphrase(self, new: str) -> None:
+        """Make *new* the passphrase of this vault; a crash leaves the old one or the new one in force.
+
+        Other open handles fail with :class:`WrongPassphraseError` from now on. The copies that tiers keep are the
+        caller's matter.
+
+        Raises:
+            ValueError: *new* is empty.
+            VaultBusyError: another writer is at work; nothing has changed.
+        """
+        self._store.change_passphrase(new)
+
     def store_credential(self, credential_set: str, provider: str, data: dict) -> None:
         """Store one record, replacing the one it had; ``TypeError`` when it is not JSON."""
         self._store.store_credential(credential_set, provider, json.dumps(data))
@@ -149,6 +161,10 @@ class CredentialDB:
     def list_scopes_with_ssh_keys(self) -> list[str]:
         """Return every scope that has a key, sorted."""
         return self._store.list_scopes_with_ssh_keys()
+
+    def ssh_keys_version(self) -> int:
+        """Return a number that grows with every change of keys, in vaults of terok 0.7.9; 0 in others."""
+        return self._store.ssh_keys_version()
 
     def count_ssh_keys(self) -> int:
         """Return how many keys there are."""

@@ -97,3 +97,23 @@ def store_passphrase_in_keyring(passphrase: str) -> bool:
 def forget_passphrase_in_keyring() -> bool:
     """Remove the passphrase from the desktop's keyring; ``True`` when there was one and it is gone."""
     return _lib.passphrase_keyring_forget()
+
+
+def is_plaintext_sqlite(db_path: Path) -> bool:
+    """Return whether *db_path* is a database without encryption; ``False`` when there is none."""
+    try:
+        with open(db_path, "rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
+
+
+def encrypt_in_place(db_path: Path, passphrase: str) -> None:
+    """Encrypt a plain database; it is replaced by a complete copy in one step, or untouched.
+
+    Raises:
+        ValueError: the passphrase is empty, or the file is not a plain database.
+        FileNotFoundError: there is no such file.
+        VaultBusyError: somebody uses it.
+    """
+    _lib.vault_encrypt_in_place(db_path, passphrase)
