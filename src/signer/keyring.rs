@@ -3,7 +3,8 @@
 //! A stored key that cannot be used is left out, and the log says so once; the others are served as if it were not
 //! there.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
 use vault::key::Signer;
@@ -12,6 +13,7 @@ use vault::{Store, VaultError};
 
 /// Comments of keys that are offered before the others begin like this.
 const MAIN: &str = "tk-main:";
+const MOST_VERDICTS: usize = 1024;
 
 /// A key as clients see it.
 pub struct Offer {
@@ -21,7 +23,7 @@ pub struct Offer {
     pub comment: String,
 }
 
-/// What a key does without: signing, for a caller that chose it.
+/// A key that a client chose to sign with.
 pub struct Chosen {
     /// The key's name for the log.
     pub label: String,
@@ -30,10 +32,11 @@ pub struct Chosen {
     record: KeyRecord,
 }
 
-/// Reads keys; remembers nothing but which broken ones were reported.
+/// Reads keys; of what it read it remembers only which stored bytes make a usable key.
 #[derive(Default)]
 pub struct Keyring {
-    reported: Mutex<HashSet<String>>,
+    verdicts: Mutex<HashMap<u64, bool>>,
+    hasher: RandomState,
 }
 
 impl Keyring {
@@ -43,7 +46,7 @@ impl Keyring {
     /// The store's read failures.
     pub fn offers(&self, store: &Store, scope: &str) -> Result<Vec<Offer>, VaultError> {
         let mut records = store.load_ssh_keys_for_scope(scope)?;
-        records.retain(|record| self.usable(record).is_some());
+        records.retain(|record| self.is_usable(record));
         // A stable sort: within both groups the order of assignment stays.
         records.sort_by_key(|record| !record.comment.starts_with(MAIN));
         Ok(records.into_iter().map(|record| Offer { blob: record.public_blob, comment: record.comment }).collect())
@@ -54,7 +57,7 @@ impl Keyring {
     /// # Errors
     /// The store's read failures.
     pub fn has_any(&self, store: &Store, scope: &str) -> Result<bool, VaultError> {
-        Ok(store.load_ssh_keys_for_scope(scope)?.iter().any(|record| self.usable(record).is_some()))
+        Ok(store.load_ssh_keys_for_scope(scope)?.iter().any(|record| self.is_usable(record)))
     }
 
     /// The key of `scope` with this public half.
@@ -65,22 +68,26 @@ impl Keyring {
         let found = store.load_ssh_keys_for_scope(scope)?.into_iter().find(|record| record.public_blob == blob);
         Ok(found.map(|record| Chosen {
             label: format!("{} ({})", base::text::sanitize_tty(&record.comment), record.fingerprint),
-            slow: record.key_type == "rsa",
+            slow: record.key_type != "ed25519",
             record,
         }))
     }
 
-    fn usable(&self, record: &KeyRecord) -> Option<Signer> {
-        match Signer::from_record(record) {
-            Ok(signer) => Some(signer),
-            Err(error) => {
-                let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-                if reported.insert(record.fingerprint.clone()) {
-                    tracing::error!(%error, key = %record.fingerprint, "a stored key cannot be used");
-                }
-                None
-            }
+    /// Whether these very bytes make a key that signs: looked into once, because that takes as long as a signature. Only
+    /// what is offered depends on it; a signature reads the key anew.
+    fn is_usable(&self, record: &KeyRecord) -> bool {
+        let bytes = self.hasher.hash_one((&record.private_der[..], &record.public_blob[..]));
+        let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        if verdicts.len() >= MOST_VERDICTS {
+            verdicts.clear();
         }
+        *verdicts.entry(bytes).or_insert_with(|| match Signer::from_record(record) {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::error!(%error, key = %record.fingerprint, "a stored key cannot be used");
+                false
+            }
+        })
     }
 }
 

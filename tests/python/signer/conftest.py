@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "supervisor"), str(HERE.parents[1] / "host")]
 
 from lane import pytest_terminal_summary  # noqa: E402, F401
-from openssh_site import MISSING, SSHD, Key, ed25519, rsa  # noqa: E402
+from openssh_site import MISSING, SSHD, Key, ecdsa, ed25519, rsa  # noqa: E402
 from supervised_site import program  # noqa: E402, F401
 
 
@@ -41,7 +41,7 @@ def sshd_installed() -> None:
 @pytest.fixture(scope="session")
 def keys() -> list[Key]:
     """One key of each kind; no test changes them."""
-    return [ed25519(), rsa()]
+    return [ed25519(), rsa(), ecdsa()]
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     runtime.mkdir(mode=0o700)
     (runtime / "vault.passphrase").write_text("pw\n")
     monkeypatch.setenv("TEROK_SANDBOX_RUNTIME_DIR", str(runtime))
-    monkeypatch.setenv("TEROK_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("TEROK_CONFIG_FILE", str(tmp_path / "config.yml"))
     from terok_sandbox.vault.store.db import CredentialDB
 
     path = tmp_path / "vault" / "credentials.db"

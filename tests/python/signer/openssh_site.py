@@ -82,6 +82,14 @@ def rsa(bits: int = 2048) -> Key:
     return Key("rsa", der, strings(b"ssh-rsa", exponent, modulus))
 
 
+def ecdsa() -> Key:
+    """A fresh ECDSA key on P-256."""
+    made = run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256").stdout.encode()
+    der = run("openssl", "pkcs8", "-topk8", "-nocrypt", "-outform", "DER", input=made, text=False).stdout
+    public = run("openssl", "pkey", "-inform", "DER", "-pubout", "-outform", "DER", input=der, text=False).stdout
+    return Key("ecdsa", der, strings(b"ecdsa-sha2-nistp256", b"nistp256", public[-65:]))
+
+
 def _der_item(data: bytes) -> tuple[bytes, bytes]:
     """The first item's content, and what follows it."""
     length, at = data[1], 2
@@ -99,13 +107,18 @@ def add(db: Any, scope: str, key: Key, comment: str = "") -> int:
 
 
 class Bridged:
-    """The agent socket a container has: its own bridge script in front of a signer that wants a token."""
+    """The agent socket a container has: its own bridge script in front of a signer that wants a token.
+
+    Only a container knows the host by its name, so that the script's copy here has the loopback address instead.
+    """
 
     def __init__(self, folder: Path, token: str, **where: str) -> None:
         self.socket = folder / "bridged.sock"
+        bridge = folder / "bridge.sh"
+        bridge.write_text(BRIDGE.read_text().replace("host.containers.internal", "127.0.0.1"))
         env = dict(os.environ, TEROK_SSH_SIGNER_TOKEN=token, **where)
         listen = f"UNIX-LISTEN:{self.socket},fork,mode=600"
-        self._process = subprocess.Popen(["socat", listen, f"EXEC:bash {BRIDGE}"], env=env)
+        self._process = subprocess.Popen(["socat", listen, f"EXEC:bash {bridge}"], env=env)
         wait_for(self.socket.exists, "the bridge's socket")
 
     def __enter__(self) -> Path:

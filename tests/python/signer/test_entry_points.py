@@ -103,10 +103,8 @@ def test_a_slow_passphrase_command_delays_and_does_not_fail(vault):
     (vault.folder / "runtime" / "vault.passphrase").unlink()
     program = vault.folder / "slow.py"
     program.write_text("import time; time.sleep(6); print('pw')")
-    config = vault.folder / "config"
-    config.mkdir()
     command = shlex.join([sys.executable, str(program)])
-    (config / "config.yml").write_text(f"credentials:\n  passphrase_command: {command}\n")
+    (vault.folder / "config.yml").write_text(f"credentials:\n  passphrase_command: {command}\n")
     path = vault.folder / "agent.sock"
     began = time.monotonic()
     with start_ssh_signer_local(scope="proj", socket_path=path, db_path=vault.path), connect(path) as client:

@@ -52,11 +52,12 @@ def socket_agent(vault, keys: list[Key]):
 def test_ssh_add_lists_main_keys_first(vault, keys, socket_agent):
     vault.db.set_ssh_key_comment(keys[1].fingerprint, f"tk-main:{SCOPE}")
     lines = run("ssh-add", "-L", env=using(socket_agent)).stdout.splitlines()
-    assert lines == [f"{keys[1].public_line} tk-main:{SCOPE}", f"{keys[0].public_line} ed25519"]
+    assert lines == [f"{keys[1].public_line} tk-main:{SCOPE}"] + [f"{keys[n].public_line} {keys[n].kind}" for n in (0, 2)]
     listed = run("ssh-add", "-l", env=using(socket_agent)).stdout
     assert [line.split()[:2] for line in listed.splitlines()] == [
         ["2048", keys[1].fingerprint],
         ["256", keys[0].fingerprint],
+        ["256", keys[2].fingerprint],
     ]
 
 
@@ -82,7 +83,7 @@ def test_changes_are_refused_and_nothing_changes(keys, agent, tmp_path):
     assert len(listed.splitlines()) == len(keys)
 
 
-@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("index", [0, 1, 2])
 def test_ssh_keygen_signs_and_verifies(keys, agent, tmp_path, index):
     key = keys[index]
     (tmp_path / "key.pub").write_text(key.public_line + "\n")
@@ -98,7 +99,7 @@ def test_ssh_keygen_signs_and_verifies(keys, agent, tmp_path, index):
 
 @pytest.mark.usefixtures("sshd_installed")
 @pytest.mark.parametrize(
-    ("index", "algorithm"), [(0, "ssh-ed25519"), (1, "rsa-sha2-256"), (1, "rsa-sha2-512")], ids=str
+    ("index", "algorithm"), [(0, "ssh-ed25519"), (1, "rsa-sha2-256"), (1, "rsa-sha2-512"), (2, "ecdsa-sha2-nistp256")], ids=str
 )
 def test_ssh_logs_in_with_the_hash_that_was_agreed(keys, socket_agent, tmp_path, index, algorithm):
     with Sshd(tmp_path / "sshd", [keys[index]]) as sshd:
