@@ -123,12 +123,16 @@ def test_names_and_ports_that_cannot_be_bound(site: Site) -> None:
     assert not list((site.runtime / "run" / name).iterdir())
     done = site.hook("createRuntime", CID, site.sidecar("c1", ipc_mode="tcp"), pid)
     assert done.returncode == 3 and "`tcp_port`" in done.stderr
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        done = site.hook("createRuntime", CID, site.sidecar("c1", ipc_mode="tcp", tcp_port=port), pid)
+    done = site.hook("createRuntime", CID, site.sidecar("c1", ipc_mode="tcp", tcp_port=1), pid)
+    assert done.returncode == 3 and "`ssh_signer_port`" in done.stderr
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as other:
+        port, signer = taken.getsockname()[1], other.getsockname()[1]
+        ports = {"tcp_port": port, "ssh_signer_port": signer}
+        done = site.hook("createRuntime", CID, site.sidecar("c1", ipc_mode="tcp", **ports), pid)
     assert done.returncode == 3 and f"port {port}" in done.stderr
-    done = site.hook("createRuntime", CID, site.sidecar("c1", ipc_mode="tcp", tcp_port=str(port)), pid)
-    assert done.returncode == 0 and f"127.0.0.1:{port}" in site.hook_log
+    ports = {"tcp_port": str(port), "ssh_signer_port": signer}
+    done = site.hook("createRuntime", CID, site.sidecar("c1", ipc_mode="tcp", **ports), pid)
+    assert done.returncode == 0 and f"127.0.0.1:{port} 127.0.0.1:{signer}" in site.hook_log
 
 
 def test_files_in_the_way_of_a_socket_stay(site: Site) -> None:

@@ -53,7 +53,7 @@ def test_life_of_a_supervised_container(engine: Engine) -> None:
     cid = engine.start("c1")
     assert request(site.socket("c1")) == 503, "answers as soon as podman returns"
     seen = engine.podman("exec", "c1", "ls", "/run/terok").stdout
-    assert seen.split() == ["vault.sock"]
+    assert seen.split() == ["ssh-agent.sock", "vault.sock"]
     first = site.watchdog(cid)
     engine.podman("stop", "-t", "0", "c1")
     assert until(lambda: not alive(first), 1)
