@@ -26,11 +26,13 @@ def main(argv: list[str] | None = None) -> None:
     from terok_sandbox import __version__
     from terok_sandbox.commands import COMMANDS
     from terok_sandbox.commands.custody import VAULT_CUSTODY
+    from terok_sandbox.commands.gate import GATE_MORE
     from terok_sandbox.commands.retired import vault_verbs
 
     parser = argparse.ArgumentParser(prog="terok-sandbox", description="The sandbox layer below the agents.")
     parser.add_argument("--version", action="version", version=f"terok-sandbox {__version__}")
-    COMMANDS.extend_at(("vault",), (*VAULT_CUSTODY, *vault_verbs())).wire(parser)
+    tree = COMMANDS.extend_at(("vault",), (*VAULT_CUSTODY, *vault_verbs()))
+    tree.extend_at(("gate",), GATE_MORE).wire(parser)
     namespace = _parsed(parser, arguments)
     if getattr(namespace, "_cmd", None) is None:
         group = getattr(namespace, "_group_help", None)

@@ -120,6 +120,7 @@ def handle_gate_status(*, cfg: SandboxConfig | None = None) -> None:
 
 
 _PROJECT = ArgDef(name="project", help="Project")
+_RETIRED = "Retired: says what holds now"
 
 GATE = CommandDef(
     name="gate",
@@ -128,41 +129,45 @@ GATE = CommandDef(
         CommandDef(
             name="path", help="Print the address of the mirror on this host", handler=handle_gate_path, args=(_PROJECT,)
         ),
-        CommandDef(
-            name="backups",
-            help="List old tips of branches that were moved or deleted",
-            handler=handle_gate_backups,
-            args=(_PROJECT, ArgDef(name="--branch", help="Only those of this branch")),
-        ),
-        CommandDef(
-            name="restore",
-            help="Bring an old tip back as a branch",
-            handler=handle_gate_restore,
-            args=(
-                _PROJECT,
-                ArgDef(name="branch", help="Name that `backups` shows"),
-                ArgDef(name="--commit", default="", help="Which one, when several are kept"),
-                ArgDef(name="--name", help="Name of the branch to make (default restored/<branch>)"),
-            ),
-        ),
-        CommandDef(
-            name="follow",
-            help="Let branches follow the upstream also where it rewound or deleted them",
-            handler=handle_gate_follow,
-            args=(_PROJECT, ArgDef(name="branches", nargs="+", help="Branches")),
-        ),
-        CommandDef(name="install", help="Nothing to do any more (kept for old scripts)", handler=handle_gate_install),
-        CommandDef(name="uninstall", help="Nothing to do any more (kept for old scripts)", handler=handle_gate_uninstall),
-        CommandDef(
-            name="start",
-            help="Nothing to do any more (kept for old scripts)",
-            handler=handle_gate_start,
-            args=(
-                ArgDef(name="--port", type=int, help="Ignored"),
-                ArgDef(name="--daemon", action="store_true", help="Ignored"),
-            ),
-        ),
-        CommandDef(name="stop", help="Nothing to do any more (kept for old scripts)", handler=handle_gate_stop),
-        CommandDef(name="status", help="Check what gates need", handler=handle_gate_status),
     ),
+)
+
+#: Verbs of this command line alone; they are no part of the tree that other programs extend.
+GATE_MORE = (
+    CommandDef(
+        name="backups",
+        help="List old tips of branches that were moved or deleted",
+        handler=handle_gate_backups,
+        args=(_PROJECT, ArgDef(name="--branch", help="Only those of this branch")),
+    ),
+    CommandDef(
+        name="restore",
+        help="Bring an old tip back as a branch",
+        handler=handle_gate_restore,
+        args=(
+            _PROJECT,
+            ArgDef(name="branch", help="Name that `backups` shows"),
+            ArgDef(name="--commit", default="", help="Which one, when several are kept"),
+            ArgDef(name="--name", help="Name of the branch to make (default restored/<branch>)"),
+        ),
+    ),
+    CommandDef(
+        name="follow",
+        help="Let branches follow the upstream also where it rewound or deleted them",
+        handler=handle_gate_follow,
+        args=(_PROJECT, ArgDef(name="branches", nargs="+", help="Branches")),
+    ),
+    CommandDef(name="install", help=_RETIRED, handler=handle_gate_install),
+    CommandDef(name="uninstall", help=_RETIRED, handler=handle_gate_uninstall),
+    CommandDef(
+        name="start",
+        help=_RETIRED,
+        handler=handle_gate_start,
+        args=(
+            ArgDef(name="--port", type=int, help="Ignored"),
+            ArgDef(name="--daemon", action="store_true", help="Ignored"),
+        ),
+    ),
+    CommandDef(name="stop", help=_RETIRED, handler=handle_gate_stop),
+    CommandDef(name="status", help=_RETIRED, handler=handle_gate_status),
 )

@@ -73,7 +73,7 @@ class ScopeIdentity:
             if vault.list_ssh_keys_for_scope(self._scope):
                 return vault
             problem: BaseException | None = None
-        except (Exception, SystemExit) as raised:  # noqa: BLE001 - whatever it is, there is no key
+        except (Exception, SystemExit) as raised:
             problem = raised
         if vault is not None:
             _quietly(vault.close)

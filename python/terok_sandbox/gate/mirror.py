@@ -6,6 +6,7 @@ pushed to the mirror is never rewound or deleted, and whatever a reference point
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,8 +64,8 @@ class CommitInfo(TypedDict):
 class GateStalenessInfo:
     """How a branch of the mirror compares with the upstream's.
 
-    The counts are ``None`` when they cannot be told, for example before the upstream's tip was fetched; ``last_checked``
-    is local time without a zone; ``error`` says why nothing was compared.
+    The counts are ``None`` when they cannot be told, for example before the upstream's tip was fetched.
+    ``last_checked`` is local time without a zone; ``error`` says why nothing was compared.
     """
 
     branch: str | None
@@ -77,7 +78,7 @@ class GateStalenessInfo:
     error: str | None
 
 
-class GateAuthNotConfigured(RuntimeError):  # noqa: N818 - the name is a contract
+class GateAuthNotConfigured(RuntimeError):
     """The upstream is reached over SSH, and the vault has no key for the project."""
 
     def __init__(self, scope: str) -> None:
@@ -247,10 +248,9 @@ class GitGate:
             identity.close()
 
     def __del__(self) -> None:
-        try:
+        # At the interpreter's end there is nobody to tell.
+        with contextlib.suppress(Exception):
             self.close()
-        except Exception:  # noqa: BLE001, S110 - nobody can be told any more
-            pass
 
     def _validate(self) -> None:
         if self._validate_gate_fn is not None:
@@ -284,7 +284,7 @@ class GitGate:
             return False
         try:
             _lib.mirror_refresh_cache(self._gate_path, cache)
-        except (Exception, SystemExit) as problem:  # noqa: BLE001 - a cache is a convenience
+        except (Exception, SystemExit) as problem:
             _log.warning("The clone cache of %s is not up to date: %s", self._scope, problem)
             return False
         return True

@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from mirror_site import Project  # noqa: E402
+from mirror_site import Project
 
 
 @pytest.fixture

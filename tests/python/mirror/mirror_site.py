@@ -3,7 +3,6 @@
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from terok_sandbox import GitGate
 
@@ -37,15 +36,15 @@ class Project:
         self.git(self.work, "push", "-q", str(to or self.upstream), f"HEAD:refs/heads/{branch}")
         return self.git(self.work, "rev-parse", "HEAD")
 
-    def gate(self, **changes: Any) -> GitGate:
+    def gate(self, **changes: object) -> GitGate:
         """The mirror's object; the upstream is given as a file's address."""
-        wanted: dict[str, Any] = {
+        wanted: dict[str, object] = {
             "scope": "proj",
             "gate_path": self.mirror,
             "upstream_url": f"file://{self.upstream}",
             "default_branch": "main",
         }
-        return GitGate(**(wanted | changes))
+        return GitGate(**(wanted | changes))  # type: ignore[arg-type]
 
     def tip(self, name: str) -> str:
         """What a reference of the mirror points to."""

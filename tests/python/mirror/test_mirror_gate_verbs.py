@@ -48,10 +48,12 @@ def test_a_followed_branch_can_be_brought_back(
         verbs.handle_gate_backups(project="none", cfg=cfg)
 
 
-@pytest.mark.parametrize("words", [["install"], ["uninstall"], ["start", "--port", "9418", "--daemon"], ["stop"], ["status"]])
+@pytest.mark.parametrize(
+    "words", [["install"], ["uninstall"], ["start", "--port", "9418", "--daemon"], ["stop"], ["status"]]
+)
 def test_old_verbs_explain_themselves(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     try:
         main(["gate", *words])
     except SystemExit as ended:
-        assert not ended.code  # noqa: PT017 - how the tree ends is its business
+        assert not ended.code
     assert "supervisor" in capsys.readouterr().out

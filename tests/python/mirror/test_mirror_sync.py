@@ -114,9 +114,11 @@ def test_errors_of_an_upstream(project: Project) -> None:
 
 
 # improves: 22-M8-option-guard
-@pytest.mark.parametrize("address", ["--upload-pack=touch ran", "-x", "ext::sh -c touch% ran", "ssh://-oProxyCommand=x/y"])
+@pytest.mark.parametrize(
+    "address", ["--upload-pack=touch ran", "-x", "ext::sh -c touch% ran", "ssh://-oProxyCommand=x/y"]
+)
 def test_addresses_that_are_options_never_reach_git(project: Project, address: str) -> None:
-    with pytest.raises(SystemExit, match="git clone --mirror failed.*refused"):
+    with pytest.raises(SystemExit, match=r"git clone --mirror failed.*refused"):
         project.gate(upstream_url=address, use_personal_ssh=True).sync()
     project.commit("one")
     project.gate().sync()
