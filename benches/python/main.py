@@ -31,6 +31,7 @@ def main() -> None:
     parts = {
         "broker": ["cargo", "bench", "--locked", "--quiet", "-p", "terok-broker", "--bench", "broker"],
         "signer": ["cargo", "bench", "--locked", "--quiet", "-p", "terok-signer", "--bench", "signer"],
+        "gate": ["cargo", "bench", "--locked", "--quiet", "-p", "terok-gate", "--bench", "gate"],
         "supervisor and hooks": [sys.executable, "-u", str(HERE / "supervising.py")],
         "start-up and launches": with_containers(),
     }

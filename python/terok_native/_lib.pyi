@@ -311,6 +311,16 @@ class SignerServer:
 
 def signer_serve(store: VaultStore, scope: str | None, socket_path: _Path | None, port: int) -> SignerServer: ...
 
+# -- gate --------------------------------------------------------------------------------------------------------------
+
+@final
+class GateServer:
+    @property
+    def port(self) -> int | None: ...
+    def stop(self) -> None: ...
+
+def gate_serve(mirrors: _Path, scope: str, token: str, socket_path: _Path | None, port: int) -> GateServer: ...
+
 # -- supervision -------------------------------------------------------------------------------------------------------
 
 def supervisor_install_hooks(

@@ -27,17 +27,20 @@ const PIECE: usize = 64 * 1024;
 const BULK: usize = 256 * 1024;
 const MOMENT: Duration = Duration::from_millis(1);
 
+/// The label of a push.
+pub const RECEIVES: &str = "receive-pack";
+
 /// What follows a reply that was complete.
 pub type Sequel = Box<dyn FnOnce() + Send>;
 
 /// Git's output and everything that ends with it.
 pub struct Stream {
     /// The pipe.
-    stdout: ChildStdout,
+    stdout: Option<ChildStdout>,
     /// Completes with the process.
     end: JoinHandle<Ended>,
     /// Ends the process when the client has gone.
-    _leash: Leash,
+    leash: Option<Leash>,
     /// The request's place among those at work.
     _place: OwnedSemaphorePermit,
     /// Which request this is, for the log.
@@ -60,9 +63,9 @@ impl Stream {
     ) -> Self {
         let buffer = BytesMut::new();
         Self {
-            stdout,
+            stdout: Some(stdout),
             end,
-            _leash: leash,
+            leash: Some(leash),
             _place: place,
             label,
             sequel: None,
@@ -79,7 +82,8 @@ impl Stream {
     /// When the pipe cannot be read.
     pub async fn first(&mut self) -> io::Result<Option<Bytes>> {
         self.buffer.reserve(PIECE);
-        let count = self.stdout.read_buf(&mut self.buffer).await?;
+        let Some(stdout) = &mut self.stdout else { return Ok(None) };
+        let count = stdout.read_buf(&mut self.buffer).await?;
         Ok((count > 0).then(|| self.buffer.split().freeze()))
     }
 
@@ -125,7 +129,8 @@ impl Stream {
         // The last piece has been sent and dropped by now, so this takes its memory again.
         self.buffer.reserve(PIECE);
         let mut space = ReadBuf::uninit(&mut self.buffer.spare_capacity_mut()[..PIECE]);
-        ready!(Pin::new(&mut self.stdout).poll_read(cx, &mut space))?;
+        let Some(stdout) = &mut self.stdout else { return Poll::Ready(Ok(None)) };
+        ready!(Pin::new(stdout).poll_read(cx, &mut space))?;
         let count = space.filled().len();
         // SAFETY: the pipe has just filled and thereby initialised this many bytes.
         unsafe { self.buffer.set_len(self.buffer.len() + count) };
@@ -141,6 +146,15 @@ impl Stream {
         match &mut self.pause {
             Some(pause) => pause.as_mut().reset(until),
             None => self.pause = Some(Box::pin(tokio::time::sleep_until(until))),
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // Only a git that receives has something to put in order.
+        if let (RECEIVES, Some(leash), Some(stdout)) = (self.label, self.leash.take(), self.stdout.take()) {
+            leash.release(stdout);
         }
     }
 }

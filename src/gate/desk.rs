@@ -16,7 +16,7 @@ use hyper::body::{Body, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::auth;
-use crate::body::{Reply, Stream};
+use crate::body::{RECEIVES, Reply, Stream};
 use crate::keep;
 use crate::path::{self, Service};
 use crate::pkt;
@@ -128,7 +128,7 @@ impl Desk {
             Some("receive-pack") => (
                 ["receive-pack", "--http-backend-info-refs", "."].as_slice(),
                 "application/x-git-receive-pack-advertisement",
-                errand("receive-pack"),
+                errand(RECEIVES),
             ),
             // What very old clients ask for: plain names of what they may see.
             None => (
@@ -161,7 +161,7 @@ impl Desk {
     }
 
     async fn push(&self, parts: &Parts, source: &mut Option<Source>) -> Result<Response<Reply>, Refusal> {
-        let errand = Errand { parts, protocol: protocol(&parts.headers), label: "receive-pack" };
+        let errand = Errand { parts, protocol: protocol(&parts.headers), label: RECEIVES };
         if errand.check_body("application/x-git-receive-pack-request")? {
             return Err(Refusal::Encoding);
         }
@@ -179,6 +179,7 @@ impl Desk {
             let answer = head.refusal(&reasons).ok_or(Refusal::Malformed("the push is refused"))?;
             return Ok(fine(Reply::whole(answer), RESULT));
         }
+        keep::sweep(&self.repository);
         let git = self.start(&["receive-pack", "--stateless-rpc", "."], &errand)?;
         let source = source.take().ok_or(Refusal::GitUnavailable)?;
         let sequel = self.sequel(head);

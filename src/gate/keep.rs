@@ -15,6 +15,8 @@ use crate::push::Change;
 
 /// More branches than this in one push keep their names; looking at each costs a process.
 const MOST_TIDIED: usize = 8;
+/// Age of an unfinished push that nobody works on any more.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest that git may take for one of these small works.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -47,6 +49,24 @@ fn reason(ended: &Ended) -> String {
     let cause = ended.complaint.strip_prefix("fatal: ").unwrap_or(&ended.complaint);
     let cause: String = cause.chars().take(200).collect();
     format!("the gate cannot keep its old tip: {cause}")
+}
+
+/// Removes what pushes left behind whose git was killed a day ago or earlier; none goes on for so long.
+pub fn sweep(repository: &Path) {
+    let Ok(entries) = std::fs::read_dir(repository.join("objects")) else { return };
+    let old = |entry: &std::fs::DirEntry| {
+        let age =
+            entry.metadata().ok().filter(std::fs::Metadata::is_dir).and_then(|m| m.modified().ok()?.elapsed().ok());
+        age.is_some_and(|age| age > ABANDONED)
+    };
+    for entry in entries.filter_map(Result::ok) {
+        if entry.file_name().as_encoded_bytes().starts_with(b"tmp_objdir-incoming-") && old(&entry) {
+            match std::fs::remove_dir_all(entry.path()) {
+                Ok(()) => tracing::warn!(path = %entry.path().display(), "an unfinished push is removed"),
+                Err(error) => tracing::warn!(%error, "cannot remove an unfinished push"),
+            }
+        }
+    }
 }
 
 /// Takes away the names of tips that the moved branches still reach.

@@ -17,6 +17,7 @@ mod pump;
 pub mod push;
 pub mod reference;
 mod reply;
+mod running;
 mod serve;
 
 use std::os::unix::net::UnixListener;
@@ -27,6 +28,7 @@ use base::secret::Secret;
 
 pub use desk::Limits;
 pub use fault::GateError;
+pub use running::Running;
 
 /// What a gate serves, and to whom.
 #[derive(Debug, Clone)]

@@ -2,9 +2,9 @@
 //!
 //! Invariants: it sees no configuration of the operator or the system and no variable of ours; hooks are off; it has a
 //! process group of its own, which is told to end when nobody waits for it any more, and killed when it does not; it
-//! ends with the thread that started it. Ending by SIGTERM lets git remove what it received so far.
+//! ends with the thread that started it. A git that receives is first left to find the end of its input and to remove
+//! what it received so far, which it does not do after a signal.
 
-use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
@@ -60,7 +60,14 @@ impl Ended {
 }
 
 /// Ends the process when it is dropped.
-pub struct Leash(#[allow(dead_code)] oneshot::Sender<Infallible>);
+pub struct Leash(oneshot::Sender<ChildStdout>);
+
+impl Leash {
+    /// Ends the process, which may write on to `stdout` while it puts things in order.
+    pub fn release(self, stdout: ChildStdout) {
+        let _ = self.0.send(stdout);
+    }
+}
 
 /// A running git.
 pub struct Process {
@@ -114,17 +121,17 @@ fn environment() -> Vec<(OsString, OsString)> {
 async fn keep(
     mut child: Child,
     stderr: impl AsyncRead + Unpin + Send + 'static,
-    loose: oneshot::Receiver<Infallible>,
+    loose: oneshot::Receiver<ChildStdout>,
 ) -> Ended {
     let mut listening = tokio::spawn(listen(stderr));
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let status = tokio::select! {
         status = child.wait() => status.ok(),
-        _ = loose => None,
+        released = loose => {
+            finish(&mut child, group, released.ok()).await;
+            None
+        }
     };
-    if status.is_none() {
-        finish(&mut child, group).await;
-    }
     let heard = tokio::time::timeout(LAST_WORDS, &mut listening).await;
     listening.abort();
     let complaint = heard.ok().and_then(Result::ok).unwrap_or_default();
@@ -132,8 +139,15 @@ async fn keep(
     Ended { status, complaint }
 }
 
-async fn finish(child: &mut Child, group: Option<Pid>) {
+async fn finish(child: &mut Child, group: Option<Pid>, stdout: Option<ChildStdout>) {
     let Some(group) = group else { return };
+    if let Some(mut stdout) = stdout {
+        let mut nowhere = tokio::io::sink();
+        let orderly = async { tokio::join!(tokio::io::copy(&mut stdout, &mut nowhere), child.wait()) };
+        if tokio::time::timeout(PATIENCE, orderly).await.is_ok() {
+            return;
+        }
+    }
     let _ = kill_process_group(group, Signal::TERM);
     if tokio::time::timeout(PATIENCE, child.wait()).await.is_err() {
         let _ = kill_process_group(group, Signal::KILL);
