@@ -7,10 +7,12 @@ a supervisor's memory take root; for anybody else the times are taken as they co
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -18,11 +20,13 @@ from pathlib import Path
 
 from figures import alternate, difference, median, run_for_time, say, tell
 from terok_sandbox.supervisor.install import supervisor_executable
+from terok_sandbox.vault.ssh.manager import SSHManager
 from terok_sandbox.vault.store.db import CredentialDB
 
 ROUNDS = 25
 ANNOTATION = "terok.sandbox.sidecar"
 PASSPHRASE = "bench"
+GATE_TOKEN = f"terok-g-{'0' * 32}"
 
 
 class Site:
@@ -43,23 +47,42 @@ class Site:
         route = {"upstream": "http://127.0.0.1:9", "auth_header": "dynamic", "auth_prefix": ""}
         (folder / "vault" / "routes.json").write_text(json.dumps({"claude": route}))
         self.number = 0
+        self.token = ""
 
-    def container(self) -> Container:
-        """A new stand-in with its sidecar and runtime directory."""
+    def container(self, gate: Path | None = None) -> Container:
+        """A new stand-in with its sidecar and runtime directory; `gate` is the directory of a mirror `p.git`."""
         self.number += 1
-        return Container(self, f"c{self.number}", f"{self.number:064x}")
+        return Container(self, f"c{self.number}", f"{self.number:064x}", gate)
+
+    def mirror(self) -> Path:
+        """A mirror with a few hundred files, and a key for its project."""
+        folder = self.state / "gate"
+        work = self.state / "work"
+        work.mkdir()
+        for number in range(300):
+            (work / f"{number}.txt").write_text(f"{number}\n" * 100)
+        git = ["git", "-C", str(work), "-c", "user.name=b", "-c", "user.email=b@b"]
+        for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "one"]):
+            subprocess.run([*git, *words], check=True)
+        subprocess.run(["git", "clone", "-q", "--bare", str(work), str(folder / "p.git")], check=True)
+        with CredentialDB(self.vault, passphrase=PASSPHRASE) as db, SSHManager(scope="p", db=db) as keys:
+            keys.init()
+            self.token = db.create_token("p", "t", "p", "ssh")
+        return folder
 
 
 class Container:
     """One stand-in."""
 
-    def __init__(self, site: Site, name: str, identifier: str) -> None:
-        self.site, self.name, self.id = site, name, identifier
+    def __init__(self, site: Site, name: str, identifier: str, gate: Path | None) -> None:
+        self.site, self.name, self.id, self.gate = site, name, identifier, gate
         self.process = subprocess.Popen(["/bin/sleep", "600"], start_new_session=True)
         self.socket = site.runtime / "run" / name / "vault.sock"
         self.socket.parent.mkdir(mode=0o700)
         self.sidecar = site.state / "sidecar" / f"{name}.json"
         members = {"container_name": name, "ipc_mode": "socket", "db_path": str(site.vault)}
+        if gate:
+            members |= {"project_id": "p", "task_id": "t", "gate_base_path": str(gate), "gate_token": GATE_TOKEN}
         self.sidecar.touch(0o600)
         self.sidecar.write_text(json.dumps(members | {"runtime_dir": str(site.runtime)}))
         state = {"ociVersion": "1.0.2", "id": identifier, "status": "created", "pid": self.process.pid}
@@ -94,6 +117,26 @@ class Container:
             client.connect(str(self.socket))
             client.sendall(b"GET /-/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             return client.recv(64).split()[1:2] == [b"200"]
+
+    def use(self) -> None:
+        """Ask every service for something: its keys, what a clone begins with, a request without a token."""
+        token = self.site.token.encode()
+        user = base64.b64encode(f"{GATE_TOKEN}:".encode()).decode()
+        refs = f"GET /p.git/info/refs?service=git-upload-pack HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {user}\r\n"
+        for name, text, expected in (
+            ("ssh-agent.sock", struct.pack(">I", len(token)) + token + struct.pack(">IB", 1, 11), b"ssh-ed25519"),
+            ("gate-server.sock", f"{refs}Connection: close\r\n\r\n".encode(), b"service=git-upload-pack"),
+            ("vault.sock", b"GET /v1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"Missing authentication"),
+        ):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(10)
+                client.connect(str(self.socket.with_name(name)))
+                client.sendall(text)
+                answer = b""
+                while expected not in answer:
+                    piece = client.recv(65536)
+                    assert piece, f"{name} answered {answer[:200]!r}"
+                    answer += piece
 
     def end(self) -> None:
         """End the stand-in, and so its supervisor."""
@@ -189,14 +232,23 @@ def hooks(site: Site) -> None:
 
 
 def memory(site: Site) -> None:
-    """Private memory of watchdog and worker, the vault open, two idle seconds later."""
+    """Private memory of watchdog and worker, the vault open, two idle seconds later.
+
+    Once without a gate and unused, once with every service on and each of them used.
+    """
     if os.geteuid() != 0:
         say("supervisor memory: only root may look into a supervisor; not measured")
         return
-    container = site.container()
+    weigh(site, site.container(), "supervisor, private memory", 6)
+    weigh(site, site.container(gate=site.mirror()), "the same, every service on and used", 8)
+
+
+def weigh(site: Site, container: Container, title: str, limit: int) -> None:
     container.hook("createRuntime")
     while not container.answers():
         time.sleep(0.02)
+    if container.gate:
+        container.use()
     time.sleep(2)
     watchdog = int((site.state / "pids" / f"supervisor-{container.id}.pid").read_text())
     children = Path(f"/proc/{watchdog}/task/{watchdog}/children").read_text().split()
@@ -204,7 +256,7 @@ def memory(site: Site) -> None:
     container.end()
     total = sum(parts.values())
     against = "watchdog + worker: " + " + ".join(f"{kib} KiB" for kib in parts.values())
-    tell("supervisor, private memory", f"{total / 1024:.1f} MiB", bar="6 MiB", against=against, met=total <= 6 * 1024)
+    tell(title, f"{total / 1024:.1f} MiB", bar=f"{limit} MiB", against=against, met=total <= limit * 1024)
 
 
 def private_kib(pid: str) -> int:

@@ -251,6 +251,8 @@ class Tenant:
         podman.chmod(0o755)
         self.secrets.add(passphrase)
         self.places = self.tell(INSTALL, routes=routes, passphrase=passphrase)
+        if other := os.environ.get("TEROK_SUPERVISOR_PROGRAM"):
+            shutil.copyfile(other, self.state / "hooks" / "terok-supervisor")
         return self
 
     def launch(self, project: str, task: str, number: int) -> Box:
