@@ -134,6 +134,7 @@ fn filled(stream: &[u8], blob: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
+#[allow(clippy::print_stdout, reason = "a figure for whoever runs it with --nocapture")]
 async fn no_stream_makes_it_panic_or_hang() {
     let key = Key::ed25519();
     let stage = Stage::vault();

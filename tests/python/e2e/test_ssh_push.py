@@ -11,7 +11,7 @@ import pytest
 from e2e_site import DONE, Site
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "signer"))
-from openssh_site import SSHD, Key, Sshd, add, ed25519, outward_address, run  # noqa: E402
+from openssh_site import SSHD, Key, Sshd, add, ed25519, outward_address, run
 
 #: Where tokens and keys of a launch without a project belong.
 SCOPE = "standalone"
@@ -86,7 +86,9 @@ def test_a_container_pushes_with_a_key_it_does_not_hold(site: Site, key: Key, ss
         db = site.database()
         db.revoke_tokens(SCOPE, next(row["subject"] for row in db.list_tokens() if row["provider"] == "ssh"))
         db.close()
-        refused = site.inside(name, f"cd /workspace && {COMMIT.format('two')} && {push} 2>&1; echo status $?", check=False)
+        refused = site.inside(
+            name, f"cd /workspace && {COMMIT.format('two')} && {push} 2>&1; echo status $?", check=False
+        )
         assert "Permission denied" in refused and "status 128" in refused
         assert site.git(origin, "rev-parse", "agent") == head
         assert site.cli("stop", name).returncode == 0

@@ -75,7 +75,7 @@ def test_what_is_refused(vault, monkeypatch):
         start_ssh_signer(vault.path)
     with pytest.raises(ValueError, match="neither a socket nor a port"):
         start_ssh_signer(vault.path, host="127.0.0.1")
-    with pytest.raises(ValueError, match="only 127.0.0.1"):
+    with pytest.raises(ValueError, match=r"only 127\.0\.0\.1"):
         start_ssh_signer(vault.path, host="0.0.0.0", port=0)
     with pytest.raises(RuntimeError, match="not a socket"):
         start_ssh_signer(vault.path, socket_path=taken)

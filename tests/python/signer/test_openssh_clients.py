@@ -30,9 +30,11 @@ def agent(request: pytest.FixtureRequest, vault, keys: list[Key]):
         ):
             yield bridged
         return
-    with start_ssh_signer(vault.path, port=0) as signer:
-        with Bridged(vault.folder, token, TEROK_SSH_SIGNER_PORT=str(signer.port)) as bridged:
-            yield bridged
+    with (
+        start_ssh_signer(vault.path, port=0) as signer,
+        Bridged(vault.folder, token, TEROK_SSH_SIGNER_PORT=str(signer.port)) as bridged,
+    ):
+        yield bridged
 
 
 def using(socket: Path) -> dict[str, str]:
@@ -52,7 +54,9 @@ def socket_agent(vault, keys: list[Key]):
 def test_ssh_add_lists_main_keys_first(vault, keys, socket_agent):
     vault.db.set_ssh_key_comment(keys[1].fingerprint, f"tk-main:{SCOPE}")
     lines = run("ssh-add", "-L", env=using(socket_agent)).stdout.splitlines()
-    assert lines == [f"{keys[1].public_line} tk-main:{SCOPE}"] + [f"{keys[n].public_line} {keys[n].kind}" for n in (0, 2)]
+    assert lines == [f"{keys[1].public_line} tk-main:{SCOPE}"] + [
+        f"{keys[n].public_line} {keys[n].kind}" for n in (0, 2)
+    ]
     listed = run("ssh-add", "-l", env=using(socket_agent)).stdout
     assert [line.split()[:2] for line in listed.splitlines()] == [
         ["2048", keys[1].fingerprint],
@@ -99,7 +103,9 @@ def test_ssh_keygen_signs_and_verifies(keys, agent, tmp_path, index):
 
 @pytest.mark.usefixtures("sshd_installed")
 @pytest.mark.parametrize(
-    ("index", "algorithm"), [(0, "ssh-ed25519"), (1, "rsa-sha2-256"), (1, "rsa-sha2-512"), (2, "ecdsa-sha2-nistp256")], ids=str
+    ("index", "algorithm"),
+    [(0, "ssh-ed25519"), (1, "rsa-sha2-256"), (1, "rsa-sha2-512"), (2, "ecdsa-sha2-nistp256")],
+    ids=str,
 )
 def test_ssh_logs_in_with_the_hash_that_was_agreed(keys, socket_agent, tmp_path, index, algorithm):
     with Sshd(tmp_path / "sshd", [keys[index]]) as sshd:
@@ -123,5 +129,7 @@ def test_git_pushes_over_ssh_without_a_key_file(keys, agent, tmp_path):
         run("git", "-C", work, "push", "-q", sshd.url(origin), "main", env=env)
         head = run("git", "-C", work, "rev-parse", "HEAD").stdout
         assert run("git", "-C", origin, "rev-parse", "main").stdout == head
-        refused = run("git", "-C", work, "push", sshd.url(origin), "main:x", env=env | {"SSH_AUTH_SOCK": ""}, check=False)
+        refused = run(
+            "git", "-C", work, "push", sshd.url(origin), "main:x", env=env | {"SSH_AUTH_SOCK": ""}, check=False
+        )
         assert refused.returncode != 0 and "Permission denied" in refused.stderr

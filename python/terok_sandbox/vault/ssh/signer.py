@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# For annotations only.
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -59,8 +60,8 @@ def start_ssh_signer(
     """Serve every client that shows a live ``ssh`` token, with the keys of the token's scope.
 
     A client sends four bytes with the token's length (most significant first, 1 to 1024) and the token, then speaks the
-    agent protocol. *socket_path* (made with mode 0600) wins over *host* and *port*; *host* is the IPv4 loopback address,
-    and *port* 0 takes any.
+    agent protocol. *socket_path* (made with mode 0600) wins over *host* and *port*; *host* is the IPv4 loopback
+    address, and *port* 0 takes any.
 
     Raises:
         ValueError: neither socket nor port is given, or the host is not the loopback address.
