@@ -192,9 +192,9 @@ def write_sidecar(
     """Writes the container's sidecar, 0600 and complete; ``None`` with a warning on stderr when it cannot be written.
 
     *gate_scope* names the one repository that the gate serves. *token_scope* and *token_subject* are those of the
-    container's phantom tokens: its supervisor honours no other's. *shared_logins* names the providers whose shared login
-    the container has (``None``: not known, all are honoured); *credential_set* is the set they are read from. Raises
-    ``ValueError`` for a name that is not one plain path component, or for members that no supervisor accepts.
+    container's phantom tokens: its supervisor honours no other's. *shared_logins* names the providers whose shared
+    login the container has (``None``: not known, all are honoured); *credential_set* is the set they are read from.
+    Raises ``ValueError`` for a name that is not one plain path component, or for members that no supervisor accepts.
     """
     tcp = cfg.services_mode == "tcp"
     members: dict[str, object] = {

@@ -60,7 +60,7 @@ def sync(cfg: SandboxConfig, url: str) -> Path:
             f"hint: make one with `terok-executor sandbox ssh add {key}` and register its public line at the host,"
             " set `ssh: {use_personal: true}` in config.yml to use your own, or pass --no-gate"
         ) from error
-    except RuntimeError as error:
+    except (RuntimeError, SystemExit) as error:
         raise _failed(url, str(error)) from error
     finally:
         gate.close()

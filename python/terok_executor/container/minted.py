@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_PREFIX = "terok-p-"  # noqa: S105 - the public beginning of every phantom token
+_PREFIX = "terok-p-"
 _KEPT = 4096
 
 

@@ -248,8 +248,8 @@ class AgentRunner:
         from terok_executor.container.launching import launch
 
         return launch(
-            self.sandbox, self.roster, env=env, volumes=volumes, image=image, command=command, name=name, task_dir=task_dir,
-            gpu=gpu, memory=memory, cpus=cpus, unrestricted=unrestricted, sealed=sealed, hooks=hooks,
+            self.sandbox, self.roster, env=env, volumes=volumes, image=image, command=command, name=name,
+            task_dir=task_dir, gpu=gpu, memory=memory, cpus=cpus, unrestricted=unrestricted, sealed=sealed, hooks=hooks,
             extra_args=extra_args, hostname=hostname, annotations=annotations, runtime=runtime,
             project_id=project_id, task_id=task_id, dossier_path=dossier_path, per_container=per_container,
         )  # fmt: skip

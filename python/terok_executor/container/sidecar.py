@@ -33,5 +33,6 @@ def write_supervisor_sidecar(
         container_name, cfg=cfg, per_container=per_container, scope_id=scope_id, project_id=project_id,
         task_id=task_id, dossier_path=None if dossier_path is None else Path(dossier_path),
         gate_base_path=gate_base_path, gate_token=gate_token, gate_port=gate_port, gate_scope=gate_scope,
-        token_scope=token_scope, token_subject=token_subject, credential_set=credential_set, shared_logins=shared_logins,
+        token_scope=token_scope, token_subject=token_subject, credential_set=credential_set,
+        shared_logins=shared_logins,
     )  # fmt: skip

@@ -81,8 +81,8 @@ def handle_cleanup(*, container: str, cfg: SandboxConfig | None = None) -> None:
 
 def handle_doctor() -> int:
     """Run the checks of this host; 0, 1 or 2 after the worst verdict: ok, warn, error."""
-    from terok_sandbox._stage import green, red, yellow
     from terok_sandbox import doctor
+    from terok_sandbox._stage import green, red, yellow
 
     shown = {"ok": green("ok"), "warn": yellow("WARN"), "error": red("ERROR")}
     worst = 0

@@ -52,9 +52,3 @@ def test_repository_that_cannot_be_cloned(site: Site, origin, capfd) -> None:
     said = capfd.readouterr()
     assert runner.last_exit_code == 128, said.out
     assert "/shared/other.git" in said.out and ">> init complete" not in said.out
-
-
-def test_url_behind_the_gate_is_refused_with_the_way_around(site: Site) -> None:
-    with site.leaves_nothing():
-        done = site.cli("run", "claude", "https://example.org/x.git", "-p", "x", "--base", site.base)
-    assert done.returncode == 1 and "--no-gate" in done.stderr

@@ -33,7 +33,14 @@ def log(cfg: SandboxConfig) -> Path:
     path = Path(cfg.credential_audit_log_path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_name(f"{path.name}.1").write_text(json.dumps(row(1)) + "\n")
-    lines = [row(2), row(3, subject="other"), row(4, provider="codex"), row(5, ts="yesterday"), row(6), row(7, scope="q")]
+    lines = [
+        row(2),
+        row(3, subject="other"),
+        row(4, provider="codex"),
+        row(5, ts="yesterday"),
+        row(6),
+        row(7, scope="q"),
+    ]
     path.write_text("\n".join([*map(json.dumps, lines), "[1]", "{half", ""]))
     return path
 

@@ -217,9 +217,7 @@ class TestRun:
         assert argv == ["podman", "run", "--name", "c1", *words]
 
     # improves: 22-S6-token-out-of-sight
-    def test_tokens_are_no_words(
-        self, cfg: SandboxConfig, called: list[Any], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_tokens_are_no_words(self, cfg: SandboxConfig, called: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("TEROK_GATE_TOKEN", "TEROK_SSH_SIGNER_TOKEN"):
             monkeypatch.setenv(name, "of somebody else")
         wiring.handle_run(container="c1", scope="work", no_shield=True, podman_args=["img"], cfg=cfg)
