@@ -29,10 +29,13 @@ const PIPE: usize = 1024 * 1024;
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Settings of the service, on top of those that hold for every git process here; stronger than the repository's.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 10] = [
     // The repository is ours by its place; its owner may have another number inside a user namespace.
     ("safe.directory", "*"),
     ("receive.fsckObjects", "true"),
+    // The mirror's own configuration refuses what loses a tip; here the tip has been kept before git runs.
+    mirror::config::AFTER_KEEPING[0],
+    mirror::config::AFTER_KEEPING[1],
     // Only branches and tags can be pushed; the last line that fits a name decides.
     ("receive.hideRefs", "refs"),
     ("receive.hideRefs", "!refs/heads"),

@@ -18,13 +18,10 @@ pub fn is_ssh(address: &str) -> bool {
     if address.contains("://") {
         return false;
     }
-    let Some((left, path)) = address.split_once(':') else { return false };
-    let (user, host) = left.split_once('@').map_or((None, left), |(user, host)| (Some(user), host));
-    let plain = |text: &str| !text.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
-    !path.is_empty()
-        && host.chars().count() >= 2
-        && plain(host)
-        && user.is_none_or(|user| !user.is_empty() && plain(user))
+    let Some((host, path)) = address.split_once(':') else { return false };
+    // One character before the colon is a drive's letter; a user's name counts to the host here.
+    let plain = !host.contains(|c: char| c == '/' || c.is_whitespace()) && host.chars().count() >= 2;
+    plain && !path.is_empty() && !path.starts_with('\n')
 }
 
 /// An address that may be handed to git.

@@ -33,7 +33,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("http.receivepack", "true"),
 ];
 
-/// What a server sets on top when it has kept the old tips ([`crate::backup::keep`]) before it lets git run.
+/// What a server sets on top when it keeps the old tips, as [`crate::backup::keep`] does, before it lets git run.
 pub const AFTER_KEEPING: &[(&str, &str)] =
     &[("receive.denyDeletes", "false"), ("receive.denyNonFastForwards", "false")];
 

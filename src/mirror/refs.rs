@@ -8,7 +8,7 @@ pub const PRIVATE: &str = "refs/terok";
 /// The upstream's branches and tags as they were at the last synchronisation: forced and pruned, below `<this>/heads/`
 /// and `<this>/tags/`.
 pub const UPSTREAM: &str = "refs/terok/upstream";
-/// Old tips of references that were moved or deleted: `<this>/<short reference name>/<object id>`.
+/// Old tips of references that were moved or deleted: `<this>/<name without refs/>/<object id>`.
 pub const BACKUP: &str = "refs/terok/backup";
 /// Where branches are that containers see.
 pub const HEADS: &str = "refs/heads/";
@@ -36,15 +36,9 @@ impl Reference {
     }
 }
 
-/// Without `refs/heads/`; other names only without `refs/`.
-pub fn short(name: &[u8]) -> &[u8] {
-    let strip = |prefix: &str| name.strip_prefix(prefix.as_bytes());
-    strip(HEADS).or_else(|| strip("refs/")).unwrap_or(name)
-}
-
 /// Where the tip `id` of the reference `name` is kept when it moves.
 pub fn backup(name: &[u8], id: &str) -> Vec<u8> {
-    [BACKUP.as_bytes(), short(name), id.as_bytes()].join(&b'/')
+    [BACKUP.as_bytes(), name.strip_prefix(b"refs/").unwrap_or(name), id.as_bytes()].join(&b'/')
 }
 
 /// The reference whose tip is kept under this name, and the tip; `None` for a name that is no backup.
@@ -52,7 +46,8 @@ pub fn backed_up(name: &[u8]) -> Option<(&[u8], &str)> {
     let rest = name.strip_prefix(BACKUP.as_bytes())?.strip_prefix(b"/")?;
     let cut = rest.iter().rposition(|byte| *byte == b'/')?;
     let id = std::str::from_utf8(&rest[cut + 1..]).ok().filter(|id| is_object_id(id))?;
-    Some((&rest[..cut], id))
+    // A branch is called as people call it.
+    Some((rest[..cut].strip_prefix(b"heads/").unwrap_or(&rest[..cut]), id))
 }
 
 /// The name that the upstream's reference has here; `None` for what is neither branch nor tag.
@@ -112,7 +107,7 @@ mod tests {
     #[test]
     fn kept_tips_say_what_they_were() {
         let kept = backup(b"refs/heads/a/b", ID);
-        assert_eq!(kept, format!("refs/terok/backup/a/b/{ID}").into_bytes());
+        assert_eq!(kept, format!("refs/terok/backup/heads/a/b/{ID}").into_bytes());
         assert_eq!(backed_up(&kept), Some((b"a/b".as_slice(), ID)));
         assert_eq!(backed_up(&backup(b"refs/tags/v", ID)), Some((b"tags/v".as_slice(), ID)));
         assert_eq!(backed_up(b"refs/terok/backup/a/b"), None);

@@ -221,7 +221,8 @@ class GitGate:
         there = _lib.mirror_upstream_head(upstream, branch)
         if there is None:
             return _unknown(branch, head, "Could not reach upstream")
-        behind, ahead = 0, 0
+        behind: int | None = 0
+        ahead: int | None = 0
         if head != there:
             behind = _lib.mirror_distance(self._gate_path, head, there)
             ahead = _lib.mirror_distance(self._gate_path, there, head)
