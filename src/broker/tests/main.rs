@@ -4,7 +4,6 @@ mod stage;
 
 mod failures;
 mod framing;
-mod fuzz;
 mod markers_and_tokens;
 mod redirects;
 mod refresh;

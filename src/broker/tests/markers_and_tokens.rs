@@ -7,7 +7,7 @@ use broker::{CODEX_SHARED_OAUTH_MARKER, Markers, Owner, PHANTOM_CREDENTIALS_MARK
 use serde_json::{Value, json};
 use vault::{VaultCell, VaultState};
 
-use crate::stage::{PHANTOM, REAL, Stage, Stub, TestVault};
+use crate::stage::{PHANTOM, REAL, Stage, Stub, TestVault, logged};
 
 #[test]
 fn every_carrier_is_swapped_and_none_leaks() {
@@ -210,6 +210,21 @@ fn audit_lines_have_exactly_the_agreed_keys() {
     assert_eq!((&line["scope"], &line["path"], &line["outcome"]), (&json!("proj"), &json!("/v1/a%2Fb"), &json!("ok")));
     let text = line.to_string();
     assert!(!text.contains(PHANTOM) && !text.contains(REAL) && !text.contains("secret"));
+}
+
+// improves: 21-5.4-log-without-query
+#[test]
+fn the_log_holds_no_query_and_no_header() {
+    let stub = Stub::ok();
+    let stage = Stage::to(&stub);
+    let auth = format!("Authorization: Bearer {PHANTOM}");
+    let lines = [auth.as_str(), "User-Agent: agent-4d2e", "Referer: http://x/?referer-4d2e", "X-Mine: mine-4d2e"];
+    assert_eq!(stage.ask("GET /path-91c0?query-4d2e=1", &lines).status(), 200);
+    assert_eq!(stage.ask("GET /path-91c0?query-4d2e=1", &["X-Api-Key: token-4d2e"]).status(), 401);
+    stage.audit_of(2);
+    let text = logged().join("\n");
+    assert_eq!(text.matches("/path-91c0").count(), 2, "{text}");
+    assert!(!text.contains("4d2e") && !text.contains(PHANTOM) && !text.contains(REAL), "{text}");
 }
 
 #[test]

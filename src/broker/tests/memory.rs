@@ -81,3 +81,32 @@ fn a_gibibyte_comes_down_in_flat_memory_also_to_a_slow_reader() {
     });
     assert!(grown < ALLOWANCE_KIB, "grew by {grown} KiB");
 }
+
+#[test]
+fn websocket_messages_pass_in_flat_memory_also_to_a_slow_reader() {
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+    use tokio_tungstenite::tungstenite::{Message, accept, client};
+    const MESSAGES: usize = 4096;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut socket = accept(listener.accept().unwrap().0).unwrap();
+        let message = Message::binary(vec![7; PIECE]);
+        for _ in 0..MESSAGES {
+            socket.send(message.clone()).unwrap();
+        }
+        while socket.read().is_ok() {}
+    });
+    let stage = Stage::new(serde_json::json!({"p": {"upstream": url}}));
+    let mut request = "ws://localhost/".into_client_request().unwrap();
+    request.headers_mut().insert("x-api-key", PHANTOM.parse().unwrap());
+    let grown = growth(|| {
+        let stream = std::os::unix::net::UnixStream::connect(stage.socket()).unwrap();
+        let (mut socket, _) = client(request, stream).unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        for _ in 0..MESSAGES {
+            assert_eq!(socket.read().unwrap().len(), PIECE);
+        }
+    });
+    assert!(grown < ALLOWANCE_KIB, "grew by {grown} KiB");
+}

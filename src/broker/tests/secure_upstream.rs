@@ -53,10 +53,14 @@ impl Authority {
     }
 }
 
+/// Answers like a token endpoint to a refresh, and with the `Authorization` it got to everything else.
 fn echo(stream: impl Read + Write) {
     let mut reader = BufReader::new(stream);
     while let Some(head) = Head::read(&mut reader) {
-        let text = head.get("authorization").unwrap_or_default();
+        assert!(head.body(&mut reader, |_| {}));
+        let token = r#"{"access_token": "refreshed"}"#;
+        let refresh = head.first.starts_with("POST /token ");
+        let text = if refresh { token } else { head.get("authorization").unwrap_or_default() };
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
         if reader.get_mut().write_all(answer.as_bytes()).is_err() {
             return;
@@ -73,7 +77,15 @@ fn trust_follows_the_store() {
     // SAFETY: no other test of this program reads or writes this variable; the broker reads it when it dials TLS.
     unsafe { std::env::set_var("SSL_CERT_FILE", &store) };
     let upstream = |host: &str, port: u16| json!({"upstream": format!("https://{host}:{port}")});
+    let mut login = upstream("localhost", trusted.serve("localhost"));
+    let mut cheated = login.clone();
+    for (route, authority) in [(&mut login, &trusted), (&mut cheated, &unknown)] {
+        let url = format!("https://localhost:{}/token", authority.serve("localhost"));
+        route["oauth_refresh"] = json!({"token_url": url, "client_id": "c"});
+    }
     let stage = Stage::new(json!({
+        "login": login,
+        "cheated": cheated,
         "good": upstream("localhost", trusted.serve("localhost")),
         "address": upstream("127.0.0.1", trusted.serve("127.0.0.1")),
         "wrong-name": upstream("localhost", trusted.serve("elsewhere.example")),
@@ -91,4 +103,12 @@ fn trust_follows_the_store() {
     for provider in ["wrong-name", "unknown"] {
         assert_eq!(ask(provider), (502, "Upstream request failed".to_owned()), "{provider}");
     }
+    // Tokens are refreshed over the same TLS.
+    for provider in ["login", "cheated"] {
+        stage
+            .vault
+            .store(provider, json!({"type": "oauth", "access_token": "old", "refresh_token": "r", "expires_at": 1}));
+    }
+    assert_eq!(ask("login"), (200, "Bearer refreshed".to_owned()));
+    assert_eq!(ask("cheated"), (200, "Bearer old".to_owned()));
 }

@@ -82,3 +82,30 @@ fn a_refused_upload_still_gets_its_refusal() {
     client.send(vec![0; 8 * 1024 * 1024]);
     assert_eq!(client.reply(false).status(), 401);
 }
+
+// improves: 21-5.8-slow-replies
+#[test]
+fn a_reply_may_pause_for_more_than_a_minute() {
+    const PAUSE: Duration = Duration::from_secs(62);
+    let stub = Stub::new(|visit| {
+        visit.body();
+        let before_the_head = visit.head.first.contains("head");
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n";
+        let (first, second) = if before_the_head { ("", head) } else { (head, "") };
+        visit.send(first);
+        std::thread::sleep(PAUSE);
+        visit.send(format!("{second}1\r\nb\r\n0\r\n\r\n"));
+        Then::Stay
+    });
+    let stage = Stage::to(&stub);
+    std::thread::scope(|scope| {
+        for path in ["/head", "/body"] {
+            let mut client = stage.client();
+            client.0.get_mut().set_read_timeout(Some(PAUSE * 2)).unwrap();
+            scope.spawn(move || {
+                let text = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {PHANTOM}\r\n\r\n");
+                assert_eq!(client.ask(&text).text(), "ab", "{path}");
+            });
+        }
+    });
+}

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import socket
 import stat
+import subprocess
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from terok_sandbox.vault.daemon import token_broker
+from terok_sandbox.vault.daemon.audit import read_audit
 from terok_sandbox.vault.daemon.token_broker import TcpBind, UnixBind, VaultProxy
 from terok_sandbox.vault.store.db import CredentialDB
 from terok_sandbox.vault.store.encryption import NoPassphraseError, WrongPassphraseError
@@ -193,3 +197,89 @@ def test_markers_stand_for_the_shared_logins(place, tmp_path, upstream, marker, 
     finally:
         asyncio.run(proxy.stop())
     assert status == 200 and json.loads(body)["authorization"] == "Bearer real"
+
+
+# improves: 21-5.12-peer-user
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_other_users_of_the_loopback_get_nothing(place):
+    settings, token = place
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    proxy = VaultProxy(bind=TcpBind("127.0.0.1", port), **settings)
+    asyncio.run(proxy.start())
+    program = (
+        "import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5)\n"
+        "try:\n s.sendall(b'GET /-/health HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n'); print(s.recv(100))\n"
+        "except ConnectionError: print(b'')"
+    )
+    try:
+        for user, answered in ((0, True), (65534, False)):
+            argv = ["/usr/bin/python3", "-I", "-c", program, str(port)]
+            said = subprocess.run(argv, user=user, group=user, extra_groups=[], cwd="/", capture_output=True, text=True)
+            assert said.returncode == 0, said.stderr
+            assert ("200 OK" in said.stdout) is answered, said
+    finally:
+        asyncio.run(proxy.stop())
+
+
+class TokenEndpoint(BaseHTTPRequestHandler):
+    """Hands out ``new-access`` and counts how often."""
+
+    protocol_version = "HTTP/1.1"
+    asked: list[dict[str, str]] = []
+
+    def do_POST(self) -> None:
+        question = self.rfile.read(int(self.headers["Content-Length"]))
+        type(self).asked.append(json.loads(question))
+        body = b'{"access_token": "new-access", "refresh_token": "new-refresh", "expires_in": 3600}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+def test_refreshes_a_login_that_is_over(place, upstream, tmp_path):
+    settings, _token = place
+    server = ThreadingHTTPServer(("127.0.0.1", 0), TokenEndpoint)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    refresh = {"token_url": f"http://127.0.0.1:{server.server_port}/token", "client_id": "c"}
+    settings["routes_path"].write_text(json.dumps({"codex": {"upstream": upstream, "oauth_refresh": refresh}}))
+    db = CredentialDB(settings["db_path"], passphrase="pw")
+    db.store_credential(
+        "default", "codex", {"type": "oauth", "access_token": "old", "refresh_token": "r", "account_id": "kept"}
+    )
+    token = db.create_token("proj", "task", "default", "codex")
+    path = tmp_path / "run" / "vault.sock"
+    proxy = VaultProxy(bind=UnixBind(path), **settings)
+    asyncio.run(proxy.start())
+    try:
+        for _ in range(200):
+            record = db.load_credential("default", "codex")
+            if record["access_token"] == "new-access":
+                break
+            time.sleep(0.02)
+        assert (record["refresh_token"], record["account_id"]) == ("new-refresh", "kept")
+        _status, body = ask(UnixConnection(path), token)
+        assert "Bearer new-access" in json.loads(body).values()
+    finally:
+        asyncio.run(proxy.stop())
+        db.close()
+        server.shutdown()
+        server.server_close()
+    assert [question["refresh_token"] for question in TokenEndpoint.asked] == ["r"]
+    locks = list((settings["runtime_dir"] / "terok" / "vault" / "locks").iterdir())
+    assert [lock.name.startswith("refresh-default-") for lock in locks] == [True]
+    assert stat.S_IMODE(locks[0].stat().st_mode) == 0o600
+    assert stat.S_IMODE(locks[0].parent.stat().st_mode) == 0o700
+
+
+def test_the_audit_file_is_read_across_its_rotation(tmp_path):
+    path = tmp_path / "audit.jsonl"
+    assert list(read_audit(path)) == []
+    (tmp_path / "audit.jsonl.1").write_text('{"n": 1}\nnonsense\n[]\n{"n": 2}\n')
+    path.write_bytes(b'{"n": 3}\n\xff\n{"n": 4')
+    assert [entry["n"] for entry in read_audit(path)] == [1, 2, 3]
