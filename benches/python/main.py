@@ -29,6 +29,7 @@ def main() -> None:
     figures: list[Figure] = []
     failed = []
     parts = {
+        "vault": ["cargo", "bench", "--locked", "--quiet", "-p", "terok-vault", "--bench", "vault"],
         "broker": ["cargo", "bench", "--locked", "--quiet", "-p", "terok-broker", "--bench", "broker"],
         "signer": ["cargo", "bench", "--locked", "--quiet", "-p", "terok-signer", "--bench", "signer"],
         "gate": ["cargo", "bench", "--locked", "--quiet", "-p", "terok-gate", "--bench", "gate"],
