@@ -65,7 +65,8 @@ test: test-rust test-python
 test-rust: | packages cargo
 	@tests/host/install-packages
 	@echo "==> Rust"
-	@cargo test --locked --workspace --exclude terok-py
+	@mkdir -p $(CACHE) && rm -f $(CACHE)/kills.jsonl
+	@TEROK_KILL_FIGURES=$(CACHE)/kills.jsonl cargo test --locked --workspace --exclude terok-py
 
 test-python: dev
 	@tests/host/install-packages

@@ -86,7 +86,7 @@ fn a_killed_sync_is_healed_by_the_next() {
     let mut usual = started.elapsed().max(Duration::from_millis(40));
     let (stop, pushed) = (AtomicBool::new(false), Mutex::new(Vec::new()));
     let mut dice = Dice::new(11);
-    let (mut killed, mut freed) = (0, 0);
+    let (mut killed, mut freed, mut slowest) = (0, 0, 0_f64);
     std::thread::scope(|scope| {
         scope.spawn(|| client(&stage, &pool, &stop, &pushed));
         for point in 0..3 * POINTS {
@@ -103,7 +103,9 @@ fn a_killed_sync_is_healed_by_the_next() {
             // Finds out how long one takes, which depends on who else uses the machine.
             usual = usual.mul_f64(if in_time { 1.02 } else { 0.95 });
             if point % 4 == 3 {
+                let began = Instant::now();
                 freed += stage.sync().unwrap_or_else(|error| panic!("point {point}: {error}")).freed.len();
+                slowest = slowest.max(began.elapsed().as_secs_f64());
             }
         }
         stop.store(true, Ordering::Relaxed);
@@ -124,6 +126,12 @@ fn a_killed_sync_is_healed_by_the_next() {
     let rest: Vec<_> = std::fs::read_dir(stage.path("gate")).unwrap().flatten().map(|e| e.file_name()).collect();
     assert_eq!(rest.len(), 2, "the mirror and its lock: {rest:?}");
     let seconds = started.elapsed().as_secs_f64();
+    if let Some(place) = std::env::var_os("TEROK_KILL_FIGURES") {
+        use std::io::Write;
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(place).unwrap();
+        writeln!(file, r#"{{"victim": "mirror: synchronisation", "kills": {killed}, "slowest": {slowest:.3}}}"#)
+            .unwrap();
+    }
     println!("{killed} syncs killed, {} pushes, {freed} locks freed, {seconds:.0} s", pushed.len());
     assert!(killed == POINTS && pushed.len() > POINTS / 4);
 }

@@ -10,7 +10,7 @@ use base::secret::Secret;
 use crate::key::{PrivateKey, fingerprint_of};
 use crate::store::{Store, connect};
 
-const POINTS: usize = 60;
+const POINTS: usize = 30;
 const KEYS: usize = 24;
 const VICTIM: &str = "TEROK_TEST_VAULT_VICTIM";
 const SEED: u64 = 20_261_122;

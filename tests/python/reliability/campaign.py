@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -134,3 +135,21 @@ def recovered(serves: Callable[[], bool], since: float) -> float:
         assert time.monotonic() - since < RECOVERY_LIMIT, "not served again"
         time.sleep(0.003)
     return time.monotonic() - since
+
+
+def add_up(lines: list[str]) -> list[str]:
+    """The table of a whole run: one line per victim, and the sum."""
+    kills: dict[str, int] = {}
+    slowest: dict[str, float] = {}
+    for one in map(json.loads, lines):
+        name = one["victim"]
+        kills[name] = kills.get(name, 0) + one["kills"]
+        slowest[name] = max(slowest.get(name, 0.0), one["slowest"])
+    table = [
+        f"{name:34} {count:5} kills, slowest recovery {slowest[name]:.2f} s" for name, count in sorted(kills.items())
+    ]
+    return ["killed with SIGKILL while clients worked:", *table, f"{'in all':34} {sum(kills.values()):5}"]
+
+
+if __name__ == "__main__":
+    print("\n".join(add_up(Path(sys.argv[1]).read_text(encoding="utf-8").splitlines())))
