@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -96,6 +96,33 @@ impl Listener {
             Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
         })
     }
+}
+
+/// The name of a Unix socket that we bound: dropping it takes the name away, unless somebody else has bound it meanwhile.
+#[derive(Debug)]
+pub struct SocketName {
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl SocketName {
+    /// The socket that is bound at `path` now.
+    pub fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: identity(path) }
+    }
+}
+
+impl Drop for SocketName {
+    fn drop(&mut self) {
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let meta = std::fs::symlink_metadata(path).ok()?;
+    Some((meta.dev(), meta.ino()))
 }
 
 /// Binds a Unix socket at `path`, mode 0600; missing parent directories are made 0700, a dead socket is replaced.
@@ -192,6 +219,20 @@ mod tests {
         assert_eq!(std::fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
         assert!(matches!(bind_unix(&path), Err(SocketError::InUse(_))));
         drop(listener);
+    }
+
+    #[test]
+    fn a_name_goes_with_its_socket_and_spares_a_successors() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let listener = bind_unix(&path).unwrap();
+        let name = SocketName::of(&path);
+        std::fs::rename(&path, dir.path().join("moved")).unwrap();
+        let successor = bind_unix(&path).unwrap();
+        drop((listener, name));
+        assert!(path.exists());
+        drop((SocketName::of(&path), successor));
+        assert!(!path.exists());
     }
 
     #[test]

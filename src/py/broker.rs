@@ -1,12 +1,11 @@
 //! Bindings of the `broker` room: one running broker, on a thread of its own with a runtime of its own.
 
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use ::base::socket::{bind_tcp, bind_unix};
+use ::base::socket::{SocketName, bind_tcp, bind_unix};
 use ::broker::{Broker, BrokerConfig, BrokerError, Markers, Owner};
 use ::vault::VaultCell;
 use pyo3::prelude::*;
@@ -17,33 +16,8 @@ use crate::vault::StoreRef;
 
 /// A bound listener of either kind.
 enum Listener {
-    Unix(UnixListener, Name),
+    Unix(UnixListener, SocketName),
     Tcp(std::net::TcpListener),
-}
-
-/// The name of a bound Unix socket; taken away again unless somebody else has bound it meanwhile.
-struct Name {
-    path: PathBuf,
-    identity: Option<(u64, u64)>,
-}
-
-impl Name {
-    fn of(path: &Path) -> Self {
-        Self { path: path.to_owned(), identity: identity(path) }
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        if self.identity.is_some() && identity(&self.path) == self.identity {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let meta = std::fs::symlink_metadata(path).ok()?;
-    Some((meta.dev(), meta.ino()))
 }
 
 struct Running {
@@ -116,7 +90,7 @@ fn start(
 ) -> Result<ServerRef, BrokerError> {
     let broker = Broker::new(config, vault)?;
     let listener = match socket_path {
-        Some(path) => Listener::Unix(bind_unix(path)?, Name::of(path)),
+        Some(path) => Listener::Unix(bind_unix(path)?, SocketName::of(path)),
         None => Listener::Tcp(bind_tcp(port)?),
     };
     let port = match &listener {

@@ -2,11 +2,10 @@
 //!
 //! Its socket is bound before [`Running::unix`] returns, and gone when the signer is stopped or forgotten.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::JoinHandle;
 
-use base::socket::{Listener, bind_tcp, bind_unix};
+use base::socket::{Listener, SocketName, bind_tcp, bind_unix};
 use tokio::sync::oneshot;
 
 use crate::{Agent, SignerError};
@@ -15,7 +14,7 @@ use crate::{Agent, SignerError};
 pub struct Running {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    name: Option<Name>,
+    name: Option<SocketName>,
     port: Option<u16>,
 }
 
@@ -26,7 +25,7 @@ impl Running {
     /// [`SignerError::Bind`], [`SignerError::Serve`] or [`SignerError::Thread`].
     pub fn unix(agent: Agent, socket: &Path) -> Result<Self, SignerError> {
         let listener = bind_unix(socket)?;
-        let name = Name::of(socket);
+        let name = SocketName::of(socket);
         Self::start(agent, Listener::Unix(listener), Some(name), None)
     }
 
@@ -56,7 +55,12 @@ impl Running {
         }
     }
 
-    fn start(agent: Agent, listener: Listener, name: Option<Name>, port: Option<u16>) -> Result<Self, SignerError> {
+    fn start(
+        agent: Agent,
+        listener: Listener,
+        name: Option<SocketName>,
+        port: Option<u16>,
+    ) -> Result<Self, SignerError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(2)
@@ -87,29 +91,4 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-/// The name of a bound Unix socket; taken away again unless somebody else has bound it meanwhile.
-struct Name {
-    path: PathBuf,
-    identity: Option<(u64, u64)>,
-}
-
-impl Name {
-    fn of(path: &Path) -> Self {
-        Self { path: path.to_owned(), identity: identity(path) }
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        if self.identity.is_some() && identity(&self.path) == self.identity {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let meta = std::fs::symlink_metadata(path).ok()?;
-    Some((meta.dev(), meta.ino()))
 }
