@@ -67,7 +67,7 @@ def launch(
     from terok_executor.container.build import BuildError
 
     cfg = sandbox.config
-    _refresh_routes(roster, cfg)
+    _refresh_routes(cfg)
     # Whatever is refused from here on, also by the checks before podman, leaves neither directory nor sidecar.
     with guarded(name, cfg=cfg):
         resources = per_container or allocate_per_container_resources(cfg, name)
@@ -113,10 +113,15 @@ def _with_sockets(env: Mapping[str, str]) -> dict[str, str]:
     return out
 
 
-def _refresh_routes(roster: AgentRoster, cfg: SandboxConfig) -> None:
-    """Make the broker's routes those of the roster that this launch uses; an upgrade may have changed them."""
+def _refresh_routes(cfg: SandboxConfig) -> None:
+    """Make the broker's routes those of the roster on disk; an upgrade or the user may have changed it.
+
+    The table is everybody's, so neither a caller's own roster nor one that this process read long ago decides it.
+    """
+    from terok_executor.roster import load_roster
+
     try:
-        roster.ensure_vault_routes(cfg=cfg)
+        load_roster().ensure_vault_routes(cfg=cfg)
     except OSError as error:
         print(f"Warning [vault]: the broker's routes could not be renewed: {error}", file=sys.stderr)
 

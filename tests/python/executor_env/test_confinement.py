@@ -12,7 +12,7 @@ import pytest
 from terok_executor.container import launching, minted
 from terok_executor.container.env import assemble_container_env
 from terok_executor.credentials import auth
-from terok_executor.roster import load_roster
+from terok_executor.roster import AgentRoster, load_roster
 from terok_sandbox import PerContainerResources, SandboxConfig, VolumeSpec
 from test_env import private_host, spec  # noqa: F401
 
@@ -76,23 +76,28 @@ def test_the_gate_of_a_sidecar(cfg: SandboxConfig, mode: str) -> None:
     assert "TEROK_GATE_SOCKET" not in launching._with_sockets({"A": "1"})
 
 
-def test_routes_follow_the_roster_at_every_launch(cfg: SandboxConfig, monkeypatch, capfd) -> None:
-    roster, path = load_roster(), Path(cfg.routes_path)
-    launching._refresh_routes(roster, cfg)
+def test_routes_follow_the_roster_on_disk_at_every_launch(tmp_path, cfg: SandboxConfig, monkeypatch, capfd) -> None:
+    path, user = Path(cfg.routes_path), tmp_path / "agents"
+    monkeypatch.setattr("terok_executor.roster.loader._user_agents_dir", lambda: user)
+    launching._refresh_routes(cfg)
     first = path.stat()
     assert first.st_mode & 0o777 == 0o600
-    launching._refresh_routes(roster, cfg)
+    launching._refresh_routes(cfg)
     assert path.stat().st_ino == first.st_ino, "an equal table is left as it is"
     path.write_text("{}\n")
-    launching._refresh_routes(roster, cfg)
+    launching._refresh_routes(cfg)
     assert json.loads(path.read_text())["claude"]["upstream"] == "https://api.anthropic.com"
+    user.mkdir()
+    (user / "claude.yaml").write_text("vault:\n  upstream: http://127.0.0.1:1\n")
+    launching._refresh_routes(cfg)
+    assert json.loads(path.read_text())["claude"]["upstream"] == "http://127.0.0.1:1"
     path.chmod(0o644)
-    launching._refresh_routes(roster, cfg)
+    launching._refresh_routes(cfg)
     assert path.stat().st_mode & 0o777 == 0o600
 
     def refused(*_args: object, **_options: object) -> None:
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(type(roster), "ensure_vault_routes", refused)
-    launching._refresh_routes(roster, cfg)
+    monkeypatch.setattr(AgentRoster, "ensure_vault_routes", refused)
+    launching._refresh_routes(cfg)
     assert "Warning [vault]" in capfd.readouterr().err and os.path.exists(path)
