@@ -111,7 +111,9 @@ pub fn start(repository: &Path, arguments: &[&str], protocol: Option<&str>) -> i
 }
 
 fn environment() -> Vec<(OsString, OsString)> {
-    let settings = SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    // Every push here has its old tips kept before git runs, so it may do what the mirror's own settings forbid.
+    let settings = SETTINGS.iter().chain(mirror::config::AFTER_KEEPING);
+    let settings: Vec<_> = settings.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let mut env = mirror::git::environment(&Reach::Local, &settings);
     if !env.iter().any(|(name, _)| name == "PATH") {
         env.push(("PATH".into(), PATH.into()));

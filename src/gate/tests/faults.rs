@@ -58,7 +58,7 @@ fn a_client_that_stalls_is_dropped_at_every_stage() {
     for (number, sent) in stages.iter().enumerate() {
         let began = Instant::now();
         let answer = stage.raw(sent);
-        assert!(began.elapsed() < Duration::from_secs(8), "stage {number}: {answer}");
+        assert!(began.elapsed() < Duration::from_secs(20), "stage {number}: {answer}");
         assert!(!answer.contains(" 200 OK") || answer.contains("unpack"), "stage {number}: {answer}");
     }
     wait_until("no git is left", || at_work(&stage.repository()).is_empty());

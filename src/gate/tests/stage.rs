@@ -155,7 +155,7 @@ impl Stage {
     /// Sends raw bytes to the Unix socket; everything that comes back until the connection ends.
     pub fn raw(&self, request: &[u8]) -> String {
         let mut stream = UnixStream::connect(self.socket()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         // A gate that refuses may stop reading.
         let _ = stream.write_all(request);
         let mut answer = Vec::new();
@@ -177,6 +177,7 @@ impl Drop for Stage {
 pub fn init(repository: &Path) {
     let done = Command::new("git").args(["init", "-q", "--bare", "-b", "main", path(repository)]).status().unwrap();
     assert!(done.success());
+    mirror::config::write(repository, None).unwrap();
 }
 
 pub fn path(path: &Path) -> &str {
@@ -202,9 +203,9 @@ pub fn noise(seed: u64, size: usize) -> Vec<u8> {
     out
 }
 
-/// Waits until `holds`, at most ten seconds.
+/// Waits until `holds`, at most half a minute.
 pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + Duration::from_secs(30);
     while !holds() {
         assert!(Instant::now() < until, "{what}");
         std::thread::sleep(Duration::from_millis(20));
