@@ -78,6 +78,7 @@ check: dev
 
 docs: dev
 	@$(BIN)/python tools/reference.py
+	@$(BIN)/python tools/improvements.py
 
 bench: dev
 	@benches/run
