@@ -1,6 +1,10 @@
 //! Ten thousand hostile requests each: heads and paths as raw bytes into a live broker, and phantom tokens.
 //!
-//! A program of its own, because what it makes the broker log is no good neighbour. The seed is printed; `TEROK_FUZZ_SEED` sets it. Corpora are replayed first and are what the inputs are made of.
+//! A program of its own, because what it makes the broker log is no good neighbour. The seed is printed;
+//! `TEROK_FUZZ_SEED` sets it. Corpora are replayed first and are what the inputs are made of.
+
+// Seeds and counts are for whoever reads the test's output.
+#![allow(clippy::print_stdout)]
 
 #[allow(dead_code, unused_imports)]
 mod stage;
@@ -38,6 +42,17 @@ impl Dice {
 
     fn pick<'a, T: ?Sized>(&mut self, from: &'a [Box<T>]) -> &'a T {
         &from[self.roll(from.len())]
+    }
+
+    /// The corpus first, then what can be made of it.
+    fn input(&mut self, round: usize, seeds: &[Box<[u8]>], words: &[Box<[u8]>]) -> Vec<u8> {
+        match seeds.get(round) {
+            Some(seed) => seed.to_vec(),
+            None => {
+                let seed = self.roll(seeds.len());
+                self.spoil(&seeds[seed], seeds, words)
+            }
+        }
     }
 
     /// A copy with a few bytes changed, doubled, removed, or replaced by a piece of another input.
@@ -152,13 +167,7 @@ fn hostile_heads_and_paths() {
     let mut dice = Dice::new("heads");
     let began = Instant::now();
     for round in 0..INPUTS + seeds.len() {
-        let input = match seeds.get(round) {
-            Some(seed) => seed.to_vec(),
-            None => {
-                let seed = dice.roll(seeds.len());
-                dice.spoil(&seeds[seed], &seeds, &words)
-            }
-        };
+        let input = dice.input(round, &seeds, &words);
         let mut client = stage.client();
         let stream = client.0.get_mut();
         let _ = stream.write_all(&input);
@@ -210,13 +219,7 @@ fn hostile_tokens() {
     let began = Instant::now();
     let (mut client, mut admitted) = (stage.client(), 0);
     for round in 0..INPUTS + seeds.len() {
-        let input = match seeds.get(round) {
-            Some(seed) => seed.to_vec(),
-            None => {
-                let seed = dice.roll(seeds.len());
-                dice.spoil(&seeds[seed], &seeds, &words)
-            }
-        };
+        let input = dice.input(round, &seeds, &words);
         // One header line; what would end it is another test's.
         let value: Vec<u8> = input.into_iter().filter(|b| !matches!(b, b'\r' | b'\n' | 0)).collect();
         let header = ["Authorization", "X-Api-Key", "Private-Token"][dice.roll(3)];

@@ -289,6 +289,7 @@ fn a_busy_vault_delays_the_writing_and_nobody_else() {
 
 /// The broker that the next test kills; by itself it does nothing.
 #[test]
+#[allow(clippy::print_stdout)]
 fn a_broker_to_be_killed() {
     let Some(place) = std::env::var_os("TEROK_TEST_BROKER") else { return };
     let place: Value = serde_json::from_str(place.to_str().unwrap()).unwrap();

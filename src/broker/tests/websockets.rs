@@ -1,5 +1,8 @@
 //! WebSockets: two handshakes, messages both ways, pings per leg, and how sessions end.
 
+// The library decides what a refused handshake looks like.
+#![allow(clippy::result_large_err)]
+
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
@@ -37,7 +40,6 @@ fn upstream(then: impl Fn(WebSocket<TcpStream>) + Clone + Send + 'static) -> (St
     (url, seen)
 }
 
-#[allow(clippy::result_large_err)]
 fn greet(request: &Request, mut response: Response, seen: &Seen) -> Result<Response, ErrorResponse> {
     seen.lock().unwrap().push(request.headers().clone());
     let offered = request.headers().get("sec-websocket-protocol").and_then(|v| v.to_str().ok()).unwrap_or_default();
