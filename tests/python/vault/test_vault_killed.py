@@ -1,0 +1,139 @@
+"""Processes that write, migrate, encrypt and change the passphrase are killed at seeded moments.
+
+Three hundred kills by default (``TEROK_KILLS``); the moments come from a seed (``TEROK_SEED``) that is printed. The
+victims are forks, so that a kill costs no start of an interpreter. After each one the file is whole, opens with the old
+passphrase or with the new one, and holds everything that was reported as stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import time
+
+import pytest
+from terok_sandbox.vault.store.db import CredentialDB
+from terok_sandbox.vault.store.encryption import WrongPassphraseError, encrypt_in_place, is_plaintext_sqlite
+
+KILLS = int(os.environ.get("TEROK_KILLS", "300"))
+SEED = int(os.environ.get("TEROK_SEED", "20261122"))
+
+
+@contextlib.contextmanager
+def victim(work, delay: float):
+    """Run *work(report)* in a fork that is killed *delay* seconds after its first report; yield what it reported."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        try:
+            work(lambda text: os.write(writer, f"{text}\n".encode()))
+        finally:
+            os._exit(0)
+    os.close(writer)
+    first = os.read(reader, 4096)
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    heard = first
+    while part := os.read(reader, 65536):
+        heard += part
+    os.close(reader)
+    yield heard.decode().split("\n")[:-1]
+
+
+def opened(path, *words):
+    """The vault and the passphrase that opens it; exactly one of *words* does."""
+    for word in words:
+        with contextlib.suppress(WrongPassphraseError):
+            return CredentialDB(path, passphrase=word), word
+    pytest.fail(f"none of {words} opens the vault")
+
+
+def test_writers(tmp_path):
+    print(f"seed {SEED}")
+    dice, path = random.Random(SEED), tmp_path / "db"
+    CredentialDB(path, passphrase="x").close()
+    stored = set()
+    for round_ in range(KILLS * 2 // 3):
+
+        def write(report, round_=round_):
+            db = CredentialDB(path, passphrase="x")
+            report("open")
+            for n in range(10**6):
+                db.store_credential("s", f"{round_}-{n}", {"refresh_token": "r" * 200})
+                report(f"{round_}-{n}")
+
+        with victim(write, dice.uniform(0, 0.02)) as heard:
+            stored |= {name for name in heard if name != "open"}
+    with CredentialDB(path, passphrase="x") as db:
+        lost = stored - set(db.list_credentials("s"))
+    assert not lost
+    print(f"{KILLS * 2 // 3} kills, {len(stored)} records reported as stored, none lost")
+
+
+def test_changes_of_the_passphrase(tmp_path):
+    dice, path, word = random.Random(SEED + 1), tmp_path / "db", "w0"
+    outcomes = {"old": 0, "new": 0}
+    with CredentialDB(path, passphrase=word) as db, db.transaction():
+        for n in range(300):
+            db.store_credential("s", f"p{n}", {"key": "k" * 300})
+    for round_ in range(KILLS // 6):
+        old, new = word, f"w{round_ + 1}"
+
+        def change(report, old=old, new=new):
+            db = CredentialDB(path, passphrase=old)
+            report("open")
+            db.change_passphrase(new)
+            report("done")
+
+        with victim(change, dice.uniform(0, 0.35)) as heard:
+            pass
+        db, word = opened(path, new, old)
+        outcomes["new" if word == new else "old"] += 1
+        assert word == new or "done" not in heard, "a change that was reported holds"
+        with db:
+            assert len(db.list_credentials("s")) == 300
+            assert db.load_credential("s", "p299") == {"key": "k" * 300}
+        other = new if word == old else old
+        with pytest.raises(WrongPassphraseError):
+            CredentialDB(path, passphrase=other)
+    print(f"{KILLS // 6} kills: {outcomes}")
+
+
+def test_encryption_and_migration(tmp_path):
+    dice = random.Random(SEED + 2)
+    outcomes = {"plain": 0, "encrypted": 0}
+    for round_ in range(KILLS // 6):
+        path = tmp_path / f"db{round_}"
+        with contextlib.closing(sqlite3.connect(path)) as plain:
+            plain.executescript(
+                "CREATE TABLE credentials (credential_set TEXT NOT NULL, provider TEXT NOT NULL, data TEXT NOT NULL,"
+                " PRIMARY KEY (credential_set, provider));"
+                "CREATE TABLE proxy_tokens (token TEXT PRIMARY KEY, scope TEXT NOT NULL, task TEXT NOT NULL,"
+                " credential_set TEXT NOT NULL, provider TEXT NOT NULL);"
+                "INSERT INTO credentials VALUES ('s', 'p', '{\"key\": \"k\"}');"
+                "INSERT INTO proxy_tokens VALUES ('t', 'scope', 'task', 's', 'p')"
+            )
+
+        def encrypt(report, path=path):
+            report("start")
+            encrypt_in_place(path, "x")
+            report("encrypted")
+            CredentialDB(path, passphrase="x").close()
+            report("migrated")
+
+        with victim(encrypt, dice.uniform(0, 0.3)) as heard:
+            pass
+        still_plain = is_plaintext_sqlite(path)
+        outcomes["plain" if still_plain else "encrypted"] += 1
+        assert not (still_plain and "encrypted" in heard)
+        if still_plain:
+            encrypt_in_place(path, "x")
+        with CredentialDB(path, passphrase="x") as db:
+            assert db.load_credential("s", "p") == {"key": "k"}
+            assert db.lookup_token("t")["subject"] == "task"
+    print(f"{KILLS // 6} kills: {outcomes}")
