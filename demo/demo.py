@@ -1,5 +1,6 @@
 """The main job, end to end: a real agent edits a repository inside a hardened, supervised container.
 
+Twice: a directory of this host, then a repository by URL, which the agent clones and pushes through the git gate.
 Without an API key the model is the scripted one of tests/fakes on the loopback; the way to it is the product's own
 either way: the program in the container, the loopback bridge, the unix socket, the supervisor's broker, the model. At
 the end everything the container could see is searched for the real key.
@@ -23,6 +24,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(HERE))
 
+import gated  # noqa: E402
 from evidence import ProcessWatch, search_for_key  # noqa: E402
 
 AGENT = "claude"
@@ -66,28 +68,41 @@ def main() -> int:
     _isolate(work)
 
     with contextlib.ExitStack() as stack:
-        upstream = REAL_UPSTREAM
+        upstream, port = REAL_UPSTREAM, 0
         if scripted:
             with steps("scripted model on the loopback (no ANTHROPIC_API_KEY is set)"):
-                upstream = stack.enter_context(scripted_model(work, key))
+                model = stack.enter_context(contextlib.ExitStack())
+                upstream = model.enter_context(scripted_model(work, key, "script.json", 0))
+                port = int(upstream.rsplit(":", 1)[1])
         with steps("base image from Debian packages"):
             base = base_image()
         with steps("agent images"):
             image = agent_image(base)
         with steps("hooks and vault"):
             prepare_host(upstream, key)
-        repo = sample_repository(work)
+        repo = sample_repository(work, "sample")
         watch = stack.enter_context(ProcessWatch(key))
         with steps(f"{AGENT} works on {repo}"):
             name, code = run_agent(base, repo)
         with steps("search for the real key"):
             found = search_for_key(name, image, key, [work / "model.log", Path(os.environ["TEROK_ROOT"])], watch)
-        report(repo, code, found, steps)
+        if scripted:
+            model.close()
+            stack.enter_context(scripted_model(work, key, "script-gate.json", port))
+        origin, other = sample_repository(work, "origin"), sample_repository(work, "other")
+        address = stack.enter_context(gated.git_server(work / "served", origin, other))
+        with steps(f"{AGENT} works on {address}/origin.git, through the gate"):
+            gated_name, gated_code, faults = run_gated(base, f"{address}/origin.git", f"{address}/other.git", work)
+        with steps("search for the real key, second container"):
+            places = [work / "model.log", Path(os.environ["TEROK_ROOT"])]
+            found += search_for_key(gated_name, image, key, places, watch, whole=False)
+        report(repo, (code, gated_code), found, faults, steps)
         if keep:
-            print(f"\nkept: container {name}, repository {repo}")
+            print(f"\nkept: containers {name} and {gated_name}, repositories below {work}")
         else:
-            subprocess.run([executable("terok-executor"), "stop", name], check=True)
-    return code or int(bool(found))
+            for container in (name, gated_name):
+                subprocess.run([executable("terok-executor"), "stop", container], check=True)
+    return code or gated_code or int(bool(found or faults))
 
 
 def _isolate(work: Path) -> None:
@@ -105,13 +120,14 @@ def executable(name: str) -> str:
 
 
 @contextlib.contextmanager
-def scripted_model(work: Path, key: str) -> Iterator[str]:
-    """Start the scripted model; it answers only requests that carry the real key."""
+def scripted_model(work: Path, key: str, script: str, port: int) -> Iterator[str]:
+    """Start the scripted model (port 0: any); it answers only requests that carry the real key."""
     key_file = work / "real-key"
     key_file.touch(mode=0o600)
     key_file.write_text(key)
-    command = [sys.executable, str(ROOT / "tests/fakes/model_server.py"), "--script", str(HERE / "script.json")]
+    command = [sys.executable, str(ROOT / "tests/fakes/model_server.py"), "--script", str(HERE / script)]
     command += ["--log", str(work / "model.log"), "--require-key-file", str(key_file)]
+    command += ["--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
@@ -152,10 +168,10 @@ def prepare_host(upstream: str, key: str) -> None:
     subprocess.run([run, "auth", AGENT, "--api-key", "-"], input=key, text=True, check=True)
 
 
-def sample_repository(work: Path) -> Path:
+def sample_repository(work: Path, name: str) -> Path:
     """A fresh git repository with one failing test."""
-    repo = work / "sample"
-    shutil.copytree(HERE / "sample", repo)
+    repo = work / name
+    shutil.copytree(HERE / "sample", repo, ignore=shutil.ignore_patterns("__pycache__"))
     commit = ["commit", "-q", "-m", "A greeting with a failing test"]
     for command in (["init", "-q", "-b", "main"], ["add", "."], commit):
         identity = ["-c", "user.name=Demo", "-c", "user.email=demo@localhost"]
@@ -174,21 +190,50 @@ def run_agent(base: str, repo: Path) -> tuple[str, int]:
     return name, runner.wait_for_exit(name, timeout=30)
 
 
-def report(repo: Path, code: int, found: list[str], steps: Steps) -> None:
-    """The diff, the exit code, the search, the times, and how to do the same elsewhere."""
-    print("\n==> what the agent changed")
+def run_gated(base: str, url: str, other: str, work: Path) -> tuple[str, int, list[str]]:
+    """Let the agent work on *url* through the gate; container, exit code, and what went wrong.
+
+    While it works, its gate is asked for its own repository, for *other*, and without a token.
+    """
+    from terok_executor import AgentRunner
+    from terok_executor.container import gating
+    from terok_executor.container.transcript import show
+    from terok_sandbox import SandboxConfig
+
+    cfg, served = SandboxConfig(), work / "served" / "origin.git"
+    gating.sync(cfg, other)
+    before = gated.refs(served)
+    runner = AgentRunner(base_image=base, family="deb")
+    name = runner.run_headless(AGENT, url, prompt=gated.PROMPT, timeout=600)
+    gate = gated.Gate(cfg.state_dir / "sidecar" / f"{name}.json", Path(cfg.runtime_dir))
+    statuses = {
+        "own": gate.status(gate.own),
+        "other": gate.status(gating.mirror_path(cfg, other).stem),
+        "none": gate.status(gate.own, token=False),
+    }
+    show(name, follow=True, tail=None, raw=False)
+    code = runner.wait_for_exit(name, timeout=30)
+    print()
+    return name, code, gated.verdict(gating.mirror_path(cfg, url), served, before, statuses)
+
+
+def report(repo: Path, codes: tuple[int, int], found: list[str], faults: list[str], steps: Steps) -> None:
+    """The diff, the exit codes, the search, the times, and how to do the same elsewhere."""
+    print("\n==> what the agent changed in the directory")
     subprocess.run(["git", "-C", str(repo), "--no-pager", "diff", "--no-ext-diff"], check=True)
-    print(f"\nexit code of the agent: {code}")
+    print(f"\nexit codes of the agent: {codes[0]} (directory), {codes[1]} (gate)")
+    print("the gate did its work" if not faults else "THE GATE FAILED:\n  " + "\n  ".join(faults))
     if found:
         print("THE REAL KEY WAS FOUND:\n  " + "\n  ".join(found))
     else:
-        print("the real key was found nowhere (container, image, processes, logs)")
+        print("the real key was found nowhere (containers, image, processes, logs)")
     print(f"\ntime taken\n{steps.table()}")
     print(
-        "\nthe same on your own repository:\n"
+        "\nthe same on your own repository, as a directory or as a URL:\n"
         "  .venv/bin/terok-executor setup\n"
         "  .venv/bin/terok-executor auth claude --api-key -\n"
-        '  .venv/bin/terok-executor run claude /path/to/repo -p "what to do"'
+        '  .venv/bin/terok-executor run claude /path/to/repo -p "what to do"\n'
+        '  .venv/bin/terok-executor run claude https://host/your/repo.git -p "what to do; push it as a branch"'
     )
 
 
