@@ -13,6 +13,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from terok_sandbox.vault.daemon import token_broker
@@ -227,7 +228,7 @@ class TokenEndpoint(BaseHTTPRequestHandler):
     """Hands out ``new-access`` and counts how often."""
 
     protocol_version = "HTTP/1.1"
-    asked: list[dict[str, str]] = []
+    asked: ClassVar[list[dict[str, str]]] = []
 
     def do_POST(self) -> None:
         question = self.rfile.read(int(self.headers["Content-Length"]))

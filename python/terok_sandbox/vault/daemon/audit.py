@@ -9,11 +9,12 @@ the one before.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# For annotations only, as in the neighbouring module.
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def read_audit(path: Path) -> Iterator[dict[str, Any]]:
