@@ -257,7 +257,8 @@ fn signatures(scene: &Scene, key: &Key, blocks: usize, each: usize) -> [Vec<Dura
 fn logins(scene: &Scene, key: &Key, rounds: usize) -> [Vec<Duration>; 2] {
     let message = sign_message(&key.blob);
     let mut times = [Vec::new(), Vec::new()];
-    let places = [(scene.dir.join("signer.sock"), Some(scene.token.as_str())), (scene.dir.join("ssh-agent.sock"), None)];
+    let places =
+        [(scene.dir.join("signer.sock"), Some(scene.token.as_str())), (scene.dir.join("ssh-agent.sock"), None)];
     for _ in 0..rounds {
         for ((socket, token), times) in places.iter().zip(&mut times) {
             let began = Instant::now();
