@@ -203,7 +203,7 @@ def test_markers_stand_for_the_shared_logins(place, tmp_path, upstream, marker, 
 # improves: 21-5.12-peer-user
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_other_users_of_the_loopback_get_nothing(place):
-    settings, token = place
+    settings, _token = place
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
