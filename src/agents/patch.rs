@@ -229,7 +229,9 @@ impl<'a> Site<'a> {
                 // The record stays for a later try.
                 Err(why) => {
                     let path = self.path.display();
-                    base::notice::leave(&format!("[vault-config] `{path}` cannot be changed ({why}); it is left as it is"));
+                    base::notice::leave(&format!(
+                        "[vault-config] `{path}` cannot be changed ({why}); it is left as it is"
+                    ));
                     return Ok(());
                 }
             };
