@@ -22,19 +22,16 @@ class GateServer:
     def __init__(
         self,
         *,
-        mirror_root: Path,
+        mirror_root: Path | str,
         token: str,
         scope: str,
         socket_path: Path | None = None,
         host: str | None = None,
         port: int | None = None,
     ) -> None:
-        self._mirror_root = Path(mirror_root)
-        self._token = token
-        self._scope = scope
-        self._socket_path = socket_path
-        self._host = host
-        self._port = port
+        self._served = (Path(mirror_root), scope, token)
+        self._place = socket_path
+        self._address = (host, port)
         self._server: Any = None
 
     async def start(self) -> None:
@@ -57,14 +54,13 @@ class GateServer:
 
         if self._server is not None:
             return
-        if self._socket_path is None:
-            if self._host is None or self._port is None:
+        host, port = self._address
+        if self._place is None:
+            if host is None or port is None:
                 raise ValueError("cannot serve the gate: it needs socket_path or host and port")
-            if self._host != _LOOPBACK:
-                raise ValueError(f"cannot serve on `{self._host}`: only {_LOOPBACK} is allowed")
-        self._server = _lib.gate_serve(
-            self._mirror_root, self._scope, self._token, self._socket_path, self._port or 0
-        )
+            if host != _LOOPBACK:
+                raise ValueError(f"cannot serve on `{host}`: only {_LOOPBACK} is allowed")
+        self._server = _lib.gate_serve(*self._served, self._place, port or 0)
 
     def _stop(self) -> None:
         server, self._server = self._server, None
