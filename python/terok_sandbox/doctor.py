@@ -121,7 +121,9 @@ def _judge_passphrase(_status: int, _out: str, _err: str) -> CheckVerdict:
     except (RuntimeError, OSError) as error:
         return CheckVerdict("error", _first_line(error))
     if change.is_interrupted(cfg.db_path):
-        return CheckVerdict("warn", "a change was interrupted; run `terok-sandbox vault passphrase change`", fixable=True)
+        return CheckVerdict(
+            "warn", "a change was interrupted; run `terok-sandbox vault passphrase change`", fixable=True
+        )
     return CheckVerdict("ok", f"from {source}")
 
 

@@ -82,4 +82,6 @@ def show(passphrase: str, echo: bool) -> None:
     if echo:
         sys.stdout.write(text)
     elif not prompt.show(text):
-        print("`terok-sandbox vault passphrase reveal` shows the passphrase; keep a copy off this host", file=sys.stderr)
+        print(
+            "`terok-sandbox vault passphrase reveal` shows the passphrase; keep a copy off this host", file=sys.stderr
+        )

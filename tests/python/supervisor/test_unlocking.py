@@ -10,7 +10,7 @@ from supervised_site import Site, children, request, until
 from terok_native import _lib
 
 CID = "d" * 64
-PASSPHRASE = "tier passphrase"  # noqa: S105
+PASSPHRASE = "tier passphrase"
 
 
 def token(site: Site, passphrase: str = PASSPHRASE) -> str:

@@ -130,5 +130,3 @@ def test_a_locked_keyring_that_nobody_unlocks_is_skipped_by_a_service(account): 
         """,
     )
     assert shown == "None\n"
-
-

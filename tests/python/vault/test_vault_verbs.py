@@ -78,9 +78,9 @@ def test_three_reasons_are_three_errors_all_the_way(account):  # noqa: F811
     with pytest.raises(WrongPassphraseError):
         account.config.open_credential_db()
     account.session()
-    with CredentialDB(path, passphrase=OLD) as holder, holder.transaction():
-        with pytest.raises(VaultBusyError), CredentialDB(path, passphrase=OLD) as other:
-            other.store_credential("default", "codex", {})
+    holder, other = CredentialDB(path, passphrase=OLD), CredentialDB(path, passphrase=OLD)
+    with holder, other, holder.transaction(), pytest.raises(VaultBusyError):
+        other.store_credential("default", "codex", {})
     path.write_bytes(b"\x07" * 5000)
     damaged = account.run("vault", "list")
     assert damaged.returncode == 2 and "damaged" in damaged.stderr
@@ -241,13 +241,9 @@ def test_set_up_asks_on_a_terminal(account):  # noqa: F811
     """Plain text takes an explicit yes."""
     if account.config and not _too_old():
         pytest.skip("this host can seal, so it is not asked")
-    status, _ = account.on_terminal(
-        "setup", answers=[("[keyring] ", "config\n"), ("Type yes: ", "y\n")]
-    )
+    status, _ = account.on_terminal("setup", answers=[("[keyring] ", "config\n"), ("Type yes: ", "y\n")])
     assert status == 1 and not account.file.exists()
-    status, shown = account.on_terminal(
-        "setup", answers=[("[keyring] ", "config\n"), ("Type yes: ", "yes\n")]
-    )
+    status, shown = account.on_terminal("setup", answers=[("[keyring] ", "config\n"), ("Type yes: ", "yes\n")])
     assert status == 0 and account.config.resolve_passphrase_with_source()[1] == "config", shown
 
 
@@ -255,5 +251,3 @@ def _too_old() -> bool:
     from terok_sandbox.vault.store import systemd_creds
 
     return not systemd_creds.is_available()
-
-

@@ -112,9 +112,7 @@ def crash_at(step: str, when: str) -> None:
         CredentialDB.change_passphrase = crashing(CredentialDB.change_passphrase)
     elif step in ("config", "session-file"):
         real = change.copies
-        change.copies = lambda cfg: [
-            (label, crashing(store) if label == step else store) for label, store in real(cfg)
-        ]
+        change.copies = lambda cfg: [(label, crashing(store) if label == step else store) for label, store in real(cfg)]
     else:
         setattr(_lib, step, crashing(getattr(_lib, step)))
 

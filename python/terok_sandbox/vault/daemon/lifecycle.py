@@ -51,7 +51,7 @@ class VaultManager:
         return None if self._cfg.services_mode == "socket" else self._cfg.ssh_signer_port
 
     def get_status(self) -> VaultStatus:
-        """Look at hooks, route table and vault; trouble with the vault is told by the fields and the log, not raised."""
+        """Look at hooks, route table and vault; trouble with the vault is told and never raised."""
         from terok_sandbox.paths import plaintext_passphrase_config_path
 
         cfg = self._cfg
