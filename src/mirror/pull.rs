@@ -44,8 +44,8 @@ pub fn pull(
     branches: Option<&[String]>,
     listener: Listener<'_>,
 ) -> Result<Pulled, MirrorError> {
-    let mut report = Pulled::default();
-    report.freed = heal::clean(mirror).iter().map(|lock| lock.display().to_string()).collect();
+    let freed = heal::clean(mirror).iter().map(|lock| lock.display().to_string()).collect();
+    let mut report = Pulled { freed, ..Pulled::default() };
     config::write(mirror, Some(upstream.address.plain()))?;
     let listing = upstream.list(listener)?;
     take(mirror, upstream, &listing, branches, &mut report, listener)?;

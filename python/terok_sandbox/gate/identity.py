@@ -11,10 +11,10 @@ import shlex
 import shutil
 import tempfile
 import threading
+import typing
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from terok_sandbox.gate.mirror import GateAuthNotConfigured
 
@@ -28,7 +28,7 @@ class ScopeIdentity:
         self._gate_base = gate_base
         self._lock = threading.Lock()
         self._environment: dict[str, str] | None = None
-        self._stop: weakref.finalize[Any, Any] | None = None
+        self._stop: weakref.finalize[typing.Any, typing.Any] | None = None
 
     def environment(self) -> dict[str, str]:
         """Return the variables that make git use this identity and no other.
@@ -63,7 +63,7 @@ class ScopeIdentity:
         self._stop = weakref.finalize(self, _stop_agent, agent, vault, folder)
         return ssh_variables(folder / "agent.sock", known_hosts)
 
-    def _open_vault(self) -> Any:
+    def _open_vault(self) -> typing.Any:
         """The open vault, which has a key for the scope."""
         from terok_sandbox.config import SandboxConfig
 
@@ -85,13 +85,13 @@ def _quietly(action: Callable[[], object]) -> None:
         action()
 
 
-def _stop_agent(agent: Any, vault: Any, folder: Path) -> None:
+def _stop_agent(agent: typing.Any, vault: typing.Any, folder: Path) -> None:
     _quietly(agent.stop)
     _quietly(vault.close)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _serve(vault: Any, scope: str, path: Path) -> Any:
+def _serve(vault: typing.Any, scope: str, path: Path) -> typing.Any:
     from terok_native import _lib
 
     try:

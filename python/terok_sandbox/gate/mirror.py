@@ -123,12 +123,12 @@ class GitGate:
             validate_gate_fn: called with the scope before anything is done; what it raises goes to the caller.
             clone_cache_base: directory for working trees that new workspaces are copied from.
         """
-        self._scope = scope
-        self._gate_path = Path(gate_path)
-        self._upstream_url = upstream_url
-        self._default_branch = default_branch
-        self._use_personal_ssh = use_personal_ssh
         self._validate_gate_fn = validate_gate_fn
+        self._gate_path = Path(gate_path)
+        self._scope = scope
+        self._use_personal_ssh = use_personal_ssh
+        self._default_branch = default_branch
+        self._upstream_url = upstream_url
         self._clone_cache_base = None if clone_cache_base is None else Path(clone_cache_base)
 
     @property
