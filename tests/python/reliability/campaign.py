@@ -144,10 +144,12 @@ def add_up(lines: list[str]) -> list[str]:
     for one in map(json.loads, lines):
         name = one["victim"]
         kills[name] = kills.get(name, 0) + one["kills"]
-        slowest[name] = max(slowest.get(name, 0.0), one["slowest"])
-    table = [
-        f"{name:34} {count:5} kills, slowest recovery {slowest[name]:.2f} s" for name, count in sorted(kills.items())
-    ]
+        slowest[name] = max(slowest.get(name, 0.0), one.get("slowest") or 0.0)
+    table = []
+    for name, count in sorted(kills.items()):
+        # Some campaigns look whether anything is lost, and not how soon it is served again.
+        longest = f", slowest recovery {slowest[name]:.2f} s" if slowest[name] else ""
+        table.append(f"{name:34} {count:5} kills{longest}")
     return ["killed with SIGKILL while clients worked:", *table, f"{'in all':34} {sum(kills.values()):5}"]
 
 

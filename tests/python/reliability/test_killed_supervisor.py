@@ -21,7 +21,7 @@ from pathlib import Path
 from campaign import Broken, Client, Figures, children, dice, recovered
 from tenant import Box, Tenant, Upstream, basic, http, status
 
-ROUNDS = 80
+ROUNDS = 90
 HEAD_END = b"\r\n\r\n"
 MESSAGE = b"what is to be signed"
 
