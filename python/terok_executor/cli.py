@@ -145,7 +145,7 @@ def _with_extras(tree: CommandTree) -> CommandTree:
 
     from terok_executor.commands import LOGS_COMMAND
 
-    tier = ArgDef(name="--passphrase-tier", help="Where the vault passphrase is kept: session-file or config")
+    tier = ArgDef(name="--passphrase-tier", help="systemd-creds, keyring, session-file or config")
     packages = ArgDef(
         name="--from-packages", action="store_true", help="Make a Debian base image here, without an image registry"
     )

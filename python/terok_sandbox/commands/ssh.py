@@ -138,13 +138,14 @@ def handle_ssh_pub(
     from terok_sandbox.vault.ssh.keypair import public_line_of
 
     _refuse_reserved(scope)
-    if all_keys and key_id is not None:
+    if key_id is not None and all_keys:
         raise SystemExit("--key-id and --all exclude each other")
     with _vault(cfg) as db:
         records = db.load_ssh_keys_for_scope(scope)
     wanted = records if all_keys else [r for r in records if key_id in (None, r.id)][-1:]
     if not wanted:
-        raise SystemExit(f"scope `{scope}` has no " + ("SSH key" if key_id is None else f"key with the number {key_id}"))
+        missing = "SSH key" if key_id is None else f"key with the number {key_id}"
+        raise SystemExit(f"scope `{scope}` has no {missing}")
     for record in wanted:
         print(public_line_of(record))
 

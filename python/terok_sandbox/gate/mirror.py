@@ -35,11 +35,13 @@ class GateSyncResult(TypedDict):
     """What :meth:`GitGate.sync` did."""
 
     path: str
+    #: ``None`` for a mirror that only collects what is pushed.
     upstream_url: str | None
     created: bool
     success: bool
     updated_branches: list[str]
     errors: list[str]
+    #: The clone cache followed.
     cache_refreshed: bool
 
 
@@ -57,6 +59,7 @@ class CommitInfo(TypedDict):
     commit_hash: str
     commit_date: str
     commit_message: str
+    #: Without the address.
     commit_author: str
 
 
@@ -71,6 +74,7 @@ class GateStalenessInfo:
     branch: str | None
     gate_head: str | None
     upstream_head: str | None
+    #: The two heads differ; true also when the mirror is ahead.
     is_stale: bool
     commits_behind: int | None
     commits_ahead: int | None

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from terok_sandbox import SandboxConfig
 from terok_sandbox.gate.lifecycle import GateServerManager, GateServerStatus
 

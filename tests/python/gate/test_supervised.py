@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from gate_client import bridge, commit, git, mirror
 from supervised_site import Site, children, request, until
-
 from terok_sandbox import mint_gate_token
 
 CID = "9" * 64
@@ -30,7 +29,7 @@ def gated(site: Site) -> tuple[Site, str, str]:
 
 
 def test_it_works_while_the_vault_is_locked(gated: tuple[Site, str, str], tmp_path: Path) -> None:
-    site, token, url = gated
+    site, _token, url = gated
     assert request(site.socket("c1")) == 503
     git("clone", "-q", url, tmp_path / "copy")
     tip = commit(tmp_path / "copy", "new", b"new\n")

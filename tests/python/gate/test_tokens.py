@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
 from terok_sandbox import SandboxConfig, mint_gate_token
 from terok_sandbox.gate.tokens import TokenStore
 
@@ -51,7 +50,7 @@ def test_odd_entries_are_left_out_and_trouble_is_told(store: TokenStore) -> None
     assert set(json.loads(store.file_path.read_text())) == {"c", made}
     store.file_path.unlink()
     store.file_path.mkdir()
-    with pytest.raises(OSError, match="tokens.json"):
+    with pytest.raises(OSError, match=r"tokens\.json"):
         store.create("proj", "t1")
 
 

@@ -28,9 +28,9 @@ db = CredentialDB(Path(sys.argv[1]), passphrase=sys.argv[2])
 print(json.dumps({
     "sets": {s: {p: db.load_credential(s, p) for p in db.list_credentials(s)} for s in db.list_credential_sets()},
     "tokens": db.list_tokens(),
-    "keys": {scope: [[r.key_type, base64.b64encode(r.private_der).decode(), base64.b64encode(r.public_blob).decode(),
-                      r.comment, r.fingerprint] for r in db.load_ssh_keys_for_scope(scope)]
-             for scope in db.list_scopes_with_ssh_keys()},
+    "keys": {name: [[r.key_type, base64.b64encode(r.private_der).decode(), base64.b64encode(r.public_blob).decode(),
+                     r.comment, r.fingerprint] for r in db.load_ssh_keys_for_scope(name)]
+             for name in db.list_scopes_with_ssh_keys()},
 }))
 """
 WRITE = """
@@ -107,11 +107,11 @@ def ours(path, word):
             "sets": {s: {p: db.load_credential(s, p) for p in db.list_credentials(s)} for s in db.list_credential_sets()},
             "tokens": db.list_tokens(),
             "keys": {
-                scope: [
+                name: [
                     [r.key_type, text(r.private_der), text(r.public_blob), r.comment, r.fingerprint]
-                    for r in db.load_ssh_keys_for_scope(scope)
+                    for r in db.load_ssh_keys_for_scope(name)
                 ]
-                for scope in db.list_scopes_with_ssh_keys()
+                for name in db.list_scopes_with_ssh_keys()
             },
         }
 

@@ -23,13 +23,9 @@ __all__ = [
     "NoPassphraseError",
     "RecoveryStatus",
     "VaultManager",
-    "VaultStatus",
-    "VaultStatusSnapshot",
-    "WrongPassphraseError",
-    "handle_vault_seal",
-    "handle_vault_to_keyring",
-    "vault_db",
-]
+    "VaultStatus", "VaultStatusSnapshot", "WrongPassphraseError",
+    "handle_vault_seal", "handle_vault_to_keyring", "vault_db",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class VaultStatusSnapshot:
     @property
     def session_only_passphrase(self) -> bool:
         """Whether the vault is open with a passphrase that goes with this login session."""
-        return not self.locked and self.passphrase_source == "session-file"
+        return not self.locked and self.passphrase_source == "session-file"  # noqa: S105 - the name of a tier
 
     @classmethod
     def load(cls) -> VaultStatusSnapshot:
@@ -92,7 +88,7 @@ def _look(cfg: SandboxConfig) -> tuple[bool, str | None, dict[str, str] | None, 
             return True, None, None, None, None
         with open_with(cfg.db_path, passphrase) as db:
             types = _types(db)
-            keys = sum(len(db.list_ssh_keys_for_scope(scope)) for scope in db.list_scopes_with_ssh_keys())
+            keys = sum(len(db.list_ssh_keys_for_scope(name)) for name in db.list_scopes_with_ssh_keys())
     except (NoPassphraseError, WrongPassphraseError):
         return True, source, None, None, None
     except Exception as error:

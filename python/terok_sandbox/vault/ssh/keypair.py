@@ -32,6 +32,7 @@ class GeneratedKeypair:
     key_type: str
     private_der: bytes
     public_blob: bytes
+    #: As in ``authorized_keys``: algorithm, base64, comment.
     public_line: str
     comment: str
     fingerprint: str

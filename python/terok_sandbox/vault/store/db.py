@@ -175,7 +175,7 @@ class CredentialDB:
         return self._store.create_token(scope, subject, credential_set, provider)
 
     def replace_tokens(self, scope: str, subject: str, wanted: list[tuple[str, str]]) -> list[str]:
-        """Mint one token per ``(credential set, provider)`` and revoke every older token of the subject, as one step."""
+        """Mint one token per ``(credential set, provider)`` and revoke all older ones of the subject, as one step."""
         return self._store.replace_tokens(scope, subject, wanted)
 
     def lookup_token(self, token: str) -> dict | None:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 _END_OF_INPUT = "\x04"
 _ERASE = "\x7f\x08"
@@ -74,7 +74,8 @@ def _terminal() -> IO[str]:
     import io
 
     raw = io.FileIO(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC), "r+")
-    return io.TextIOWrapper(io.BufferedRWPair(raw, raw), encoding="utf-8", write_through=True)
+    both: Any = io.BufferedRWPair(raw, raw)
+    return io.TextIOWrapper(both, encoding="utf-8", write_through=True)
 
 
 def hidden(question: str) -> str:
