@@ -5,7 +5,6 @@ Everything here looks at the vault and the log as they are now; nothing is cache
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
@@ -59,7 +58,7 @@ def audit_credentials(
 
     Kept are the lines of *project_id* and *task_id*, of *provider* if given, not older than *since* (a line whose time
     cannot be read is kept), and of these the last *tail*. Lines that are no objects are passed over; without a log
-    there are none. Rotated logs are read as well.
+    there are none. The log that was moved aside is read as well.
 
     Raises:
         ValueError: *since* has no time zone (when the first line of the task is reached).
@@ -71,12 +70,10 @@ def audit_credentials(
 def _matching(
     path: Path, project_id: str, task_id: str, provider: str | None, since: datetime | None
 ) -> Iterator[dict[str, Any]]:
-    for line in _lines(path):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if not isinstance(row, dict) or (row.get("scope"), row.get("subject")) != (project_id, task_id):
+    from terok_sandbox.vault.daemon.audit import read_audit
+
+    for row in read_audit(path):
+        if (row.get("scope"), row.get("subject")) != (project_id, task_id):
             continue
         if provider is not None and row.get("provider") != provider:
             continue
@@ -92,16 +89,3 @@ def _is_new_enough(text: Any, since: datetime) -> bool:
         return when >= since
     except (TypeError, ValueError):
         return True
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    """The lines of the log, rotated parts (``<name>.2``, ``<name>.1``) before it."""
-    rotated = sorted(
-        (p for p in path.parent.glob(f"{path.name}.*") if p.suffix[1:].isdigit()), key=lambda p: -int(p.suffix[1:])
-    )
-    for part in (*rotated, path):
-        try:
-            with part.open("rb") as file:
-                yield from file
-        except FileNotFoundError:
-            continue
