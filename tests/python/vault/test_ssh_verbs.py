@@ -195,7 +195,7 @@ def test_rename_wants_one_key(vault: Account) -> None:
 
 
 def test_remove_asks_unless_told_not_to(vault: Account) -> None:
-    first, second = alike(vault)
+    first, _ = alike(vault)
     assert "needs a filter" in ran(vault, "remove", "--yes", status=1)
     assert "nothing was removed" in ran(vault, "remove", "--scope", "web", status=1)
     assert "nothing was removed" in ran(vault, "remove", "--scope", "web", status=1, stdin="n\n")
