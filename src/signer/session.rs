@@ -1,7 +1,8 @@
 //! One connection: who it is, then question and answer until one side has had enough.
 //!
-//! The connection ends when its token no longer counts, when it is idle for [`IDLE_LIMIT`], when a message takes longer
-//! than a slow line needs, or at a frame that is no frame. Everything else that goes wrong is answered with a failure.
+//! The connection ends when its token no longer counts or the vault is locked, when it is idle for [`IDLE_LIMIT`], when
+//! a message takes longer than a slow line needs, or at a frame that is no frame. Everything else that goes wrong is
+//! answered with a failure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use vault::{Store, VaultCell, VaultError};
+use vault::{Store, VaultCell, VaultError, VaultState};
 
 use crate::Access;
 use crate::access::Pass;
@@ -25,6 +26,7 @@ const FRAME_LIMIT: Duration = Duration::from_secs(30);
 const SLOW_AT_ONCE: usize = 2;
 /// A buffer that has grown beyond this is given back after its message.
 const KEEP: usize = 16 * 1024;
+const LOCKED: &str = "the vault is locked";
 
 /// What the connections of one signer share.
 pub struct Desk {
@@ -37,6 +39,14 @@ pub struct Desk {
 impl Desk {
     pub fn new(access: Access, vault: VaultCell) -> Self {
         Self { access, vault, keys: Keyring::default(), slow: Semaphore::new(SLOW_AT_ONCE) }
+    }
+
+    /// Waits until the vault is locked, which it may be already.
+    async fn until_locked(&self) {
+        let mut watcher = self.vault.watch();
+        let locked = watcher.wait_for(|state| matches!(state, VaultState::Locked(_)));
+        // The cell lives as long as this desk, so that the wait cannot end for another reason.
+        let _ = locked.await;
     }
 }
 
@@ -59,7 +69,12 @@ where
         Ok(pass) => pass,
         Err(why) => return tracing::warn!("a connection ({who}) is closed: {why}"),
     };
-    let talking = talk(desk, &mut stream, who, &pass, ending);
+    let talking = async {
+        tokio::select! {
+            said = talk(desk, &mut stream, who, &pass, ending) => said,
+            () = desk.until_locked() => Err(LOCKED),
+        }
+    };
     if let Err(why) = talking.await {
         tracing::info!("a connection ({who}) is closed: {why}");
     }
@@ -70,7 +85,7 @@ async fn admit<S: AsyncRead + Unpin>(desk: &Desk, stream: &mut S) -> Result<Pass
         return Ok(Pass::Fixed);
     }
     let pass = Pass::Token(handshake::read(stream).await?);
-    let store = desk.vault.wait().await.ok_or("the vault is locked")?;
+    let store = desk.vault.wait().await.ok_or(LOCKED)?;
     let unreadable = |error: VaultError| {
         tracing::warn!(%error, "the vault cannot be read");
         "the vault cannot be read"
@@ -108,7 +123,7 @@ where
         let (answer, last) = match answer(desk, who, pass, &body).await {
             Step::Answer(answer) => (answer, false),
             Step::Last(answer) => (answer, true),
-            Step::Close => return Err("the vault is locked"),
+            Step::Close => return Err(LOCKED),
         };
         let sending = timeout(FRAME_LIMIT, stream.get_mut().write_all(&answer)).await;
         sending.map_err(|_| "it does not take its answer")?.map_err(|_| "it did not wait for its answer")?;

@@ -66,6 +66,36 @@ def test_a_locked_vault_closes_connections_and_heals_without_a_restart(site, db,
     assert "the vault is locked" in log and token not in log
 
 
+# improves: 21-3.5-lock-reaches-running
+def test_locking_ends_open_connections(site, db, keys: list[Key]):  # noqa: F811
+    """A client that was let in and says nothing loses its connection too, and comes back after the next unlocking."""
+    unlock(site)
+    add(db, "p", keys[0])
+    token = db.create_token("p", "t", "p", "ssh")
+    start(site, 0, "c1", project_id="p", task_id="t")
+
+    def admitted() -> socket.socket | None:
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(20)
+        client.connect(str(agent_socket(site, "c1")))
+        client.sendall(len(token).to_bytes(4, "big") + token.encode() + b"\0\0\0\x01\x0b")
+        if client.recv(5)[4:] == b"\x0c":
+            return client
+        client.close()
+        return None
+
+    with admitted() as client:
+        rest = len(keys[0].blob) + 64
+        client.setblocking(False)
+        assert client.recv(rest)
+        client.settimeout(4)
+        (site.runtime / "vault.passphrase").unlink()
+        assert client.recv(1) == b"", "closed within four seconds, nothing was asked"
+    assert admitted() is None
+    unlock(site)
+    assert until(lambda: (again := admitted()) and again.close() is None, 8), site.log(CIDS[0])
+
+
 def test_no_key_of_one_container_is_listed_by_another(site, db, keys: list[Key], tmp_path):  # noqa: F811
     """Two projects, and two tasks of one project: a token opens its own container's socket alone."""
     unlock(site)
