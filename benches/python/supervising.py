@@ -239,7 +239,7 @@ def memory(site: Site) -> None:
     if os.geteuid() != 0:
         say("supervisor memory: only root may look into a supervisor; not measured")
         return
-    weigh(site, site.container(), "supervisor, private memory", 8)
+    weigh(site, site.container(), "supervisor, private memory", 6)
     weigh(site, site.container(gate=site.mirror()), "the same, every service on and used", 8)
 
 

@@ -33,6 +33,31 @@ pub fn release_memory() {
     }
 }
 
+/// Lets go of our own code that has run so far, most of which only a start needs: two thirds of a worker's memory
+/// otherwise. The kernel maps what is called again from its cache, a few microseconds per piece.
+pub fn release_code() {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let Some((start, end)) = maps.lines().find_map(|line| code_around(line, release_code as *const () as usize)) else {
+        return;
+    };
+    // SAFETY: the mapping is ours, backed by the program's file and never written, so that every page comes back as it
+    // was. What is advised is the very mapping that the kernel has just named.
+    unsafe {
+        libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED);
+    }
+}
+
+/// The bounds of the mapping that a line describes, when it is read-only code of a file and holds `address`.
+fn code_around(line: &str, address: usize) -> Option<(usize, usize)> {
+    let mut fields = line.split_ascii_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+    let code = fields.next()? == "r-xp";
+    // After the permissions: offset, device, inode, which is 0 where there is no file.
+    let file = fields.nth(2)? != "0";
+    (code && file && (start..end).contains(&address)).then_some((start, end))
+}
+
 /// Ties a child's life to its parent; false when the parent has gone already.
 pub fn die_with(parent: rustix::process::Pid) -> bool {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
@@ -67,6 +92,23 @@ pub fn environment(inherited: impl Fn(&str) -> Option<String>) -> Vec<(String, S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_unwritable_code_of_a_file_is_let_go() {
+        let line = "1000-3000 r-xp 00001000 fe:00 77  /usr/bin/x";
+        assert_eq!(code_around(line, 0x1000), Some((0x1000, 0x3000)));
+        for other in [
+            "1000-3000 r--p 00001000 fe:00 77  /usr/bin/x",
+            "1000-3000 rwxp 00001000 fe:00 77  /usr/bin/x",
+            "1000-3000 r-xp 00000000 00:00 0",
+            "3000-4000 r-xp 00001000 fe:00 77  /usr/bin/x",
+            "nonsense",
+        ] {
+            assert_eq!(code_around(other, 0x1000), None, "{other}");
+        }
+        // And we go on running.
+        release_code();
+    }
 
     #[test]
     fn loader_variables_do_not_pass() {

@@ -23,6 +23,9 @@ use vault::VaultCell;
 pub const CANNOT_SERVE: u8 = 3;
 const BLOCKING_THREADS: usize = 4;
 const STACK: usize = 512 * 1024;
+/// Between a change of the vault's state and tidying up, so that who waited for it is served first.
+const TIDY_AFTER: Duration = Duration::from_secs(1);
+const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// How long requests may take to finish after the call to stop.
 const FAREWELL: Duration = Duration::from_millis(1500);
 
@@ -59,6 +62,7 @@ async fn serve(duty: &mut Duty, bound: &[Endpoint]) -> Result<(), SupervisorErro
         let serving = service.serve(shift.clone())?;
         tasks.push(tokio::task::spawn_local(keep(service, serving, shift.clone())));
     }
+    let tidying = tokio::task::spawn_local(tidy(shift.vault.clone()));
     let unlocking = tokio::task::spawn_local(unlock::keep_trying(duty.sidecar.clone(), shift));
     let served: Vec<String> = bound.iter().map(ToString::to_string).collect();
     duty.teller.ready(&served.join(" "));
@@ -66,11 +70,23 @@ async fn serve(duty: &mut Duty, bound: &[Endpoint]) -> Result<(), SupervisorErro
 
     term.recv().await;
     unlocking.abort();
+    tidying.abort();
     let _ = stop.send(true);
     for task in tasks {
         let _ = tokio::time::timeout(FAREWELL, task).await;
     }
     Ok(())
+}
+
+/// Keeps an idle worker small: gives back what a start, an unlocking or a busy minute needed.
+async fn tidy(vault: VaultCell) {
+    let mut settled = vault.watch();
+    loop {
+        let _ = tokio::time::timeout(TIDY_EVERY, settled.changed()).await;
+        tokio::time::sleep(TIDY_AFTER).await;
+        harden::release_memory();
+        harden::release_code();
+    }
 }
 
 /// Serves again and again, with growing pauses, until told to stop.

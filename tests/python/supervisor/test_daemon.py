@@ -176,7 +176,7 @@ def private_kib(pid: int) -> int:
 
 
 def test_idle_memory(running: Site) -> None:
-    """All processes of one supervisor together have at most 8 MiB of their own, pages of the program included."""
+    """All processes of one supervisor together have at most 6 MiB of their own, pages of the program included."""
     if os.getuid():
         pytest.skip("only root may look into a supervisor's memory")
     make_vault(running)
@@ -185,7 +185,7 @@ def test_idle_memory(running: Site) -> None:
     time.sleep(2)
     watchdog = running.watchdog(CID)
     total = sum(private_kib(pid) for pid in (watchdog, *children(watchdog)))
-    assert total <= 8 * 1024, f"{total} KiB"
+    assert total <= 6 * 1024, f"{total} KiB"
 
 
 def test_it_leaves_no_core_and_follows_no_one(running: Site) -> None:
