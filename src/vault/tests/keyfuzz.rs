@@ -58,13 +58,14 @@ fn try_one(bytes: &[u8], passphrase: Option<&Secret>) -> bool {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "seed and figure for whoever runs it with --nocapture")]
 fn spoilt_key_files_are_read_or_refused() {
     println!("seed {SEED:#x}");
     let (corpus, passphrase, mut dice) = (corpus(), Secret::new("pw"), Dice(SEED));
     let whole = corpus.iter().filter(|bytes| try_one(bytes, Some(&passphrase))).count();
     assert_eq!(whole, corpus.len() - 1, "all but the public line are keys");
     // Deriving a key takes long on purpose; once in a hundred inputs is enough for what lies behind it.
-    let word = |n: usize| (n % 100 == 0).then_some(&passphrase);
+    let word = |n: usize| n.is_multiple_of(100).then_some(&passphrase);
     let read = (0..INPUTS).filter(|n| try_one(&spoil(&mut dice, &corpus), word(*n))).count();
     println!("{INPUTS} inputs, {read} of them still keys");
     assert!(read < INPUTS / 2);
