@@ -33,6 +33,14 @@ fn at_work(repository: &Path) -> Vec<String> {
     working.map(|p| std::fs::read_to_string(p.path().join("cmdline")).unwrap_or_default()).collect()
 }
 
+/// The beginning of an object of a million bytes, well-formed as far as it goes, so that git waits for the rest.
+fn part_of_an_object() -> Vec<u8> {
+    // A blob's size in pieces of four, seven and seven bits; then a deflate stream whose first block is stored as it is.
+    let mut out = vec![0xb0, 0xa4, 0xe8, 0x03, 0x78, 0x01, 0x00, 0xff, 0xff, 0x00, 0x00];
+    out.extend_from_slice(&noise(1, 5000));
+    out
+}
+
 /// The beginning of a push: the list of changes and the first part of a pack that promises more.
 fn half_a_push(stage: &Stage) -> Vec<u8> {
     let tip = stage.tip(&stage.work(), "HEAD");
@@ -93,7 +101,7 @@ fn a_client_that_vanishes_leaves_nothing() {
     let mut stream = UnixStream::connect(stage.socket()).unwrap();
     write!(stream, "{}Content-Length: 1000000\r\n\r\n", push_head()).unwrap();
     stream.write_all(&half).unwrap();
-    stream.write_all(&noise(1, 5000)).unwrap();
+    stream.write_all(&part_of_an_object()).unwrap();
     wait_until("git receives", || !stage.leftovers().is_empty());
     drop(stream);
     wait_until("git is ended", || at_work(&stage.repository()).is_empty());
@@ -188,15 +196,18 @@ fn a_gate_that_is_killed_in_the_middle_of_a_push_loses_nothing() {
         let arguments = std::fs::read_to_string(format!("/proc/{}/cmdline", gate.0.id())).unwrap();
         assert!(!arguments.contains(TOKEN));
         let url = format!("http://{TOKEN}:x@127.0.0.1:{}/proj.git", port.trim());
+        let known = stage.leftovers();
         let push = stage.git(&["-C", path(&work), "push", "-q", &url, "HEAD:large"]).stderr(Stdio::piped()).spawn();
-        let known = stage.leftovers().len();
+        let push = std::cell::RefCell::new(push.unwrap());
+        // A push may be over before we see it begin.
         wait_until("git receives", || {
-            stage.leftovers().len() > known || !stage.references("refs/heads/large").is_empty()
+            stage.leftovers().iter().any(|name| !known.contains(name))
+                || push.borrow_mut().try_wait().unwrap().is_some()
         });
         std::thread::sleep(Duration::from_millis(pause));
         drop(gate);
         std::fs::remove_file(&socket).unwrap();
-        let push = push.unwrap().wait_with_output().unwrap();
+        let push = push.into_inner().wait_with_output().unwrap();
         wait_until("git is ended", || at_work(&stage.repository()).is_empty());
         // A client may not hear of a push that git finished all the same; it never hears of one that was not.
         let there = !stage.references("refs/heads/large").is_empty();
