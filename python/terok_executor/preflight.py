@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from terok_sandbox.config import SandboxConfig
+    from terok_sandbox.vault.store.db import CredentialDB
 
 _PODMAN_LIMIT_S = 10
 _NAME_WIDTH = 22
@@ -53,6 +54,7 @@ class Preflight:
         mandatory = [self._settle(self.check_sandbox_services, self._fix_services)]
         if self.image:
             mandatory.append(self._settle(self.check_images, self._fix_images))
+        self._settle(self.check_ssh_key, self._fix_ssh_key)
         self._settle(self.check_credentials, self._fix_credentials)
         return all(mandatory)
 
@@ -100,24 +102,42 @@ class Preflight:
         done = subprocess.run(["podman", "image", "exists", tag], capture_output=True, timeout=_PODMAN_LIMIT_S)
         return CheckResult("agent image", done.returncode == 0, tag if done.returncode == 0 else f"{tag} is not built")
 
+    def check_ssh_key(self, scope: str = "standalone") -> CheckResult:
+        """The vault holds an SSH key for *scope* (optional)."""
+
+        def find(db: CredentialDB) -> tuple[bool, str]:
+            found = db.list_ssh_keys_for_scope(scope)
+            return bool(found), found[-1].fingerprint if found else f"none; `terok-sandbox ssh add {scope}`"
+
+        return self._ask_vault("ssh key", find)
+
     def check_credentials(self) -> CheckResult:
         """The vault holds a credential for the provider (optional)."""
-        from terok_executor.integrations import sandbox as catalogue
 
-        name = f"credential {self.provider}"
-        cfg = self.cfg or catalogue.SandboxConfig()
+        def find(db: CredentialDB) -> tuple[bool, str]:
+            stored = db.load_credential(self.credential_set, self.provider) is not None
+            return stored, "stored" if stored else f"none; `terok-executor auth {self.provider} --api-key -`"
+
+        return self._ask_vault(f"credential {self.provider}", find)
+
+    def _ask_vault(self, name: str, question: Callable[[CredentialDB], tuple[bool, str]]) -> CheckResult:
+        """Ask the vault, which is closed again in any case; one that cannot be asked is an answer too."""
+        cfg = self._config()
         if not cfg.db_path.exists():
             return CheckResult(name, False, "the vault does not exist yet")
         try:
             db = cfg.open_credential_db()
+            try:
+                return CheckResult(name, *question(db))
+            finally:
+                db.close()
         except (RuntimeError, OSError) as error:
             return CheckResult(name, False, f"the vault is unavailable: {str(error).splitlines()[0]}")
-        try:
-            stored = db.load_credential(self.credential_set, self.provider) is not None
-        finally:
-            db.close()
-        found = "stored" if stored else f"none; `terok-executor auth {self.provider} --api-key -`"
-        return CheckResult(name, stored, found)
+
+    def _config(self) -> SandboxConfig:
+        from terok_executor.integrations import sandbox as catalogue
+
+        return self.cfg or catalogue.SandboxConfig()
 
     # -- repairs -------------------------------------------------------------------------------------------------------
 
@@ -153,6 +173,15 @@ class Preflight:
         from terok_executor.container.build import ImageBuilder
 
         return _attempt(lambda: ImageBuilder(self.base_image, self.family).ensure_default_l1())
+
+    def _fix_ssh_key(self, scope: str = "standalone") -> bool:
+        from terok_sandbox.vault.ssh.manager import SSHManager
+
+        def make() -> None:
+            with SSHManager.open_for_config(scope=scope, cfg=self._config()) as manager:
+                print(f"  give this key to your forge: {manager.init()['public_line']}")
+
+        return _attempt(make)
 
     def _fix_credentials(self) -> bool:
         """A login needs a person; without one the missing credential stays, and the run goes on."""
