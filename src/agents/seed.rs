@@ -1,8 +1,8 @@
 //! A workspace filled from the host's clone cache before its container starts.
 //!
 //! Invariants: only a workspace that holds nothing but the new-task marker is filled, and no link in it is followed;
-//! git never runs in a workspace: the origin is rewritten in a private copy that is then moved in; a failure leaves the
-//! workspace as it was.
+//! git never runs in a workspace: the origin is rewritten in a private copy that is then moved in; a cache is not copied
+//! while it is being refreshed; a failure leaves the workspace as it was.
 
 use std::fs;
 use std::io;
@@ -10,18 +10,29 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base::file::Dir;
+use base::lock::Lock;
 use base::process::Run;
 
 /// Name of the file that marks a workspace as new.
 pub const MARKER: &str = ".new-task-marker";
 const COPY_LIMIT: Duration = Duration::from_secs(300);
+/// How long a refresh of the cache is waited for; after that the container clones by itself.
+const LOCK_LIMIT: Duration = Duration::from_secs(120);
 const GIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Fills `workspace` from `cache`; true when it holds a repository afterwards. A failure is told in `warnings`.
 pub fn seed(workspace: &Path, cache: &Path, origin: Option<&str>, warnings: &mut Vec<String>) -> bool {
-    if !is_plain_dir(&cache.join(".git")) || !is_fresh(workspace) {
+    if !is_fresh(workspace) {
         return false;
     }
+    let _held = match hold(cache, LOCK_LIMIT) {
+        Ok(Some(held)) => held,
+        Ok(None) => return false,
+        Err(error) => {
+            warnings.push(format!("cannot seed `{}`: the clone cache is in use: {error}", workspace.display()));
+            return false;
+        }
+    };
     let staging = match staging_beside(workspace) {
         Ok(path) => path,
         Err(error) => {
@@ -41,6 +52,19 @@ pub fn seed(workspace: &Path, cache: &Path, origin: Option<&str>, warnings: &mut
         empty(workspace);
     }
     outcome.is_ok()
+}
+
+/// Keeps the cache from being refreshed; `None` when there is none. The lock is the one that refreshing takes.
+fn hold(cache: &Path, limit: Duration) -> io::Result<Option<Lock>> {
+    let name = cache.file_name().unwrap_or_default().to_string_lossy();
+    let file = cache.with_file_name(format!(".{name}.lock"));
+    let there = || is_plain_dir(&cache.join(".git"));
+    // While it is replaced there is no cache for a moment, but there is the lock.
+    if !there() && !file.exists() {
+        return Ok(None);
+    }
+    let held = Lock::acquire(&file, limit)?;
+    Ok(there().then_some(held))
 }
 
 fn is_plain_dir(path: &Path) -> bool {
@@ -165,6 +189,31 @@ mod tests {
         assert_eq!(fs::read_dir(&workspace).unwrap().count(), 1);
         let nowhere = dir.path().join("none");
         assert!(!seed(&nowhere, &cache, None, &mut Vec::new()) && !seed(&workspace, &nowhere, None, &mut Vec::new()));
+    }
+
+    #[test]
+    fn a_cache_that_is_being_refreshed_is_waited_for() {
+        let (dir, cache, workspace) = bench();
+        let away = dir.path().join("away");
+        let held = Lock::try_acquire(&dir.path().join(".cache.lock")).unwrap().unwrap();
+        fs::rename(&cache, &away).unwrap();
+        assert_eq!(hold(&cache, Duration::from_millis(20)).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        std::thread::scope(|scope| {
+            let seeding = scope.spawn(|| seed(&workspace, &cache, None, &mut Vec::new()));
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(!seeding.is_finished() && fs::read_dir(&workspace).unwrap().count() == 0);
+            fs::rename(&away, &cache).unwrap();
+            drop(held);
+            assert!(seeding.join().unwrap());
+        });
+        assert!(workspace.join("file").exists());
+    }
+
+    #[test]
+    fn without_a_cache_nothing_is_left_beside_it() {
+        let (dir, _, workspace) = bench();
+        assert!(!seed(&workspace, &dir.path().join("none"), None, &mut Vec::new()));
+        assert!(!dir.path().join(".none.lock").exists());
     }
 
     #[test]
