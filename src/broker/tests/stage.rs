@@ -257,6 +257,7 @@ pub struct Stage {
     pub cell: VaultCell,
     pub dir: tempfile::TempDir,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
+    clock: tokio::sync::mpsc::UnboundedSender<(Duration, std::sync::mpsc::Sender<()>)>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -293,15 +294,24 @@ impl Stage {
         let broker = Broker::new(config, cell.clone()).unwrap();
         let listener = base::socket::bind_unix(&dir.path().join("vault.sock")).unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (clock, leaps) = tokio::sync::mpsc::unbounded_channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.spawn(leap(leaps));
             runtime
                 .block_on(broker.serve_unix(listener, async {
                     let _ = stopped.await;
                 }))
                 .unwrap();
         });
-        Self { vault, cell, dir, stop: Some(stop), thread: Some(thread) }
+        Self { vault, cell, dir, stop: Some(stop), clock, thread: Some(thread) }
+    }
+
+    /// Lets the broker's clock, and with it every limit that is counted on it, go forward at once.
+    pub fn pass(&self, time: Duration) {
+        let (done, heard) = std::sync::mpsc::channel();
+        self.clock.send((time, done)).unwrap();
+        heard.recv().unwrap();
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -350,6 +360,16 @@ impl Stage {
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
+    }
+}
+
+/// Moves the clock of the runtime it runs on.
+async fn leap(mut leaps: tokio::sync::mpsc::UnboundedReceiver<(Duration, std::sync::mpsc::Sender<()>)>) {
+    while let Some((time, done)) = leaps.recv().await {
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
+        let _ = done.send(());
     }
 }
 
