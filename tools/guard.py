@@ -1,4 +1,5 @@
-"""Guards what no compiler checks: file sizes, module heads, words that do not belong here, the extension's stubs.
+"""Guards what no compiler checks: file sizes, module heads, words that do not belong here, test modules of one
+name, the extension's stubs.
 
 Prints one line per finding and exits 1 when there is any.
 """
@@ -62,6 +63,16 @@ def words(path: Path, lines: list[str]):
                 yield f"line {number}: {line.strip()[:80]}"
 
 
+def twins(paths: list[Path]):
+    """Python files of the tests with one name in two folders: pytest imports them by their bare name."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        if path.suffix == ".py" and path.is_relative_to(ROOT / "tests/python") and path.name != "conftest.py":
+            if path.name in seen:
+                yield f"{path.relative_to(ROOT)}: {seen[path.name].relative_to(ROOT)} has the same name"
+            seen[path.name] = path
+
+
 def stubs():
     """Names, methods and parameters of the extension against its stub."""
     stub = ROOT / "python/terok_native/_lib.pyi"
@@ -107,8 +118,9 @@ def shape_of_stub(body: list[ast.stmt], prefix: str = "") -> dict[str, list[str]
 
 
 def main() -> int:
-    findings = list(stubs())
-    for path in tracked():
+    paths = tracked()
+    findings = [*stubs(), *twins(paths)]
+    for path in paths:
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except UnicodeDecodeError:
