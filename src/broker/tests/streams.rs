@@ -94,7 +94,9 @@ fn after_a_pause(time: Duration) -> [Reply; 2] {
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n";
         let (first, second) = if before_the_head { ("", head) } else { (head, "") };
         visit.send(first);
-        theirs.iter().for_each(|gate| drop(gate.wait()));
+        for gate in theirs.iter() {
+            gate.wait();
+        }
         visit.send(format!("{second}1\r\nb\r\n0\r\n\r\n"));
         Then::Stay
     });
