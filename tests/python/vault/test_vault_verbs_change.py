@@ -93,7 +93,6 @@ def test_a_crash_at_any_step_leaves_a_pair_that_works(account, step, when):  # n
         expected = NEW
     assert account.config.resolve_passphrase() == expected and opens(account) == "session-file"
     assert expected in account.file.read_text() and not change.is_interrupted(path)
-    CredentialDB(path, passphrase=expected).close()
 
 
 def crash_at(step: str, when: str) -> None:

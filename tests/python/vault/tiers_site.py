@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pty
 import select
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,10 +47,11 @@ class Account:
 
     def vault(self, passphrase: str = OLD) -> Path:
         """Make a vault with one credential and one token."""
-        with CredentialDB(self.config.db_path, passphrase=passphrase) as db:
-            db.store_credential("default", "claude", CREDENTIAL)
-            db.create_token("project", "task", "default", "claude")
-        return self.config.db_path
+        path = self.config.db_path
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_bytes(_vault(passphrase))
+        return path
 
     def session(self, passphrase: str = OLD) -> Path:
         """Write the session's file."""
@@ -68,6 +71,17 @@ class Account:
     def on_terminal(self, *words: str, answers: list[tuple[str, str]]) -> tuple[int, str]:
         """Run the command line on a terminal of its own; answer each awaited text; status and what was shown."""
         return on_terminal([sys.executable, "-m", "terok_sandbox.cli", *words], answers)
+
+
+@functools.cache
+def _vault(passphrase: str) -> bytes:
+    """The file of a vault; made once, because deriving the key takes long on purpose."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "db")
+        with CredentialDB(path, passphrase=passphrase) as db:
+            db.store_credential("default", "claude", CREDENTIAL)
+            db.create_token("project", "task", "default", "claude")
+        return path.read_bytes()
 
 
 def on_terminal(argv: list[str], answers: list[tuple[str, str]]) -> tuple[int, str]:
