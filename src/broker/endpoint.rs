@@ -46,6 +46,9 @@ pub enum EndpointError {
     /// No answer.
     #[error("the token endpoint cannot be reached or does not answer")]
     Silent,
+    /// Nobody was asked.
+    #[error("what the vendor would give could not be kept: {0}")]
+    NoRoom(std::io::ErrorKind),
 }
 
 /// What the vendor gave.

@@ -3,7 +3,8 @@
 //! Many vendors void the old refresh token when they hand out a new one, so between their answer and the vault's commit
 //! the new one exists in one process's memory alone. The vault may be busy for seconds or the disk full for hours; the
 //! file closes that gap. It is written before the vault is touched and removed after the commit; whoever refreshes next
-//! finds it and finishes the work.
+//! finds it and finishes the work. Room for it is taken before the vendor is asked: where nothing can be written, nobody
+//! should be given what could only be lost.
 //!
 //! Invariants: the file is 0600 and sealed with a key made of the refresh token that it replaces, so that it says nothing
 //! to anybody who cannot open the vault anyway, and fits only as long as the vault still holds that token: after a new
@@ -23,11 +24,25 @@ use crate::lease;
 
 const SALT: usize = 32;
 const PURPOSE: &[u8] = b"terok refreshed login 1";
+/// More than a sealed login takes, and the vault's pages that change with it.
+const ROOM: usize = 64 * 1024;
 const SIZE_LIMIT: u64 = 1024 * 1024;
 
 /// The file of one credential, beside the vault.
 pub fn path(vault: &Path, set: &str, provider: &str) -> PathBuf {
     vault.with_file_name(format!(".refreshed-{}-{}", lease::component(set), lease::component(provider)))
+}
+
+fn room(path: &Path) -> PathBuf {
+    path.with_file_name(format!(".room{}", path.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+/// Takes the room that [`keep`] will need; [`forget`] gives it back.
+///
+/// # Errors
+/// The disk's.
+pub fn reserve(path: &Path) -> io::Result<()> {
+    base::file::write_private(&room(path), &vec![0; ROOM])
 }
 
 /// Keeps `fresh`, which replaces the refresh token `old`.
@@ -48,6 +63,7 @@ pub fn keep(path: &Path, old: &str, fresh: &Fresh) -> io::Result<()> {
         .map_err(|_| io::Error::other("the refreshed login cannot be sealed"))?;
     let mut content = salt.to_vec();
     content.append(&mut sealed);
+    let _ = std::fs::remove_file(room(path));
     base::file::write_private(path, &content)
 }
 
@@ -69,8 +85,9 @@ pub fn recover(path: &Path, current: &str) -> io::Result<Option<Fresh>> {
     Ok(fresh)
 }
 
-/// Removes the file; one that stays behind opens no more.
+/// Removes the file and what is left of its room; a file that stays behind opens no more.
 pub fn forget(path: &Path) {
+    let _ = std::fs::remove_file(room(path));
     let _ = std::fs::remove_file(path);
 }
 
@@ -100,6 +117,24 @@ fn nonce() -> Nonce {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn room_is_taken_used_and_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = path(&dir.path().join("credentials.db"), "default", "claude");
+        let left = || std::fs::read_dir(dir.path()).unwrap().count();
+        let fresh = Fresh { access_token: Secret::new("a"), refresh_token: None, expires_at: 1.0 };
+        reserve(&file).unwrap();
+        assert!(!file.exists() && left() == 1);
+        keep(&file, "old", &fresh).unwrap();
+        assert!(file.exists() && left() == 1);
+        reserve(&file).unwrap();
+        forget(&file);
+        assert_eq!(left(), 0);
+        // Whatever else has the name: there is no room then.
+        std::fs::create_dir(room(&file)).unwrap();
+        assert!(reserve(&file).is_err());
+    }
 
     #[test]
     fn only_the_replaced_token_opens_it() {

@@ -1,12 +1,12 @@
 //! Keeping OAuth logins fresh: ahead of their end, when a request finds one over, and when an upstream rejects one.
 //!
 //! Invariants: only logins that this container's tokens and markers use; one refresh of a login at a time on the whole
-//! host, and the record is read again under the lock; what the vendor gave is kept before anything else happens, and
-//! the lock is held until the vault has it; a record that was deleted or logged in anew meanwhile is left alone; no
-//! request of others waits; nothing that a token endpoint says is logged.
+//! host, and the record is read again under the lock; the vendor is asked only when there is room to keep what it gives;
+//! that is kept before anything else happens, and the lock is held until the vault has it; a record that was deleted or
+//! logged in anew meanwhile is left alone; no request of others waits; nothing that a token endpoint says is logged.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use vault::{Store, VaultError, VaultState};
 
 use crate::endpoint::{Endpoint, EndpointError, Fresh, now};
+use crate::forward::Forwarder;
 use crate::proxy::Proxy;
 use crate::{journal, lease};
 
@@ -95,7 +96,10 @@ impl Refreshing {
         let token = fingerprint(token);
         let former = troubles.get(login).filter(|t| t.token == token).map_or(0, |t| t.failures);
         let failures = former + 1;
-        let pause = rest(failures, matches!(error, EndpointError::Refused(_)));
+        let pause = match error {
+            EndpointError::NoRoom(_) => rest(1, false),
+            _ => rest(failures, matches!(error, EndpointError::Refused(_))),
+        };
         tracing::warn!(provider = %login.provider, set = %login.set, "cannot refresh a login: {error}; next try in {pause:?}");
         troubles.insert(login.clone(), Trouble { token, failures, until: Instant::now() + pause });
     }
@@ -241,7 +245,8 @@ impl Proxy {
         };
         let Ok(Some(record)) = store.load_credential(&login.set, &login.provider) else { return };
         let Some(old) = refresh_token(&record).map(Secret::new) else { return };
-        let kept = journal::recover(&journal::path(store.path(), &login.set, &login.provider), old.expose());
+        let journal = journal::path(store.path(), &login.set, &login.provider);
+        let kept = journal::recover(&journal, old.expose());
         let fresh = match kept {
             Ok(Some(fresh)) => {
                 tracing::info!(provider = %login.provider, "a refreshed login that was not stored yet is stored now");
@@ -250,9 +255,12 @@ impl Proxy {
             Ok(None) if !reason.holds(&record) || self.refreshing.is_resting(&login, old.expose()) => return,
             // Unreadable is not absent: the vendor may have given a token that is in there.
             Err(error) => return tracing::warn!(%error, "cannot read a login that was kept"),
-            Ok(None) => match endpoint.ask(&self.forwarder, old.expose()).await {
+            Ok(None) => match ask(&endpoint, &self.forwarder, &old, &journal).await {
                 Ok(fresh) => fresh,
-                Err(error) => return self.refreshing.failed(&login, old.expose(), error),
+                Err(error) => {
+                    journal::forget(&journal);
+                    return self.refreshing.failed(&login, old.expose(), error);
+                }
             },
         };
         self.refreshing.succeeded(&login, &reason);
@@ -266,6 +274,14 @@ impl Proxy {
         let kept = journal::path(store.path(), &login.set, &login.provider);
         refresh_token(&record).is_some() && (reason.holds(&record) || kept.exists())
     }
+}
+
+/// Asks the vendor, once it is certain that the answer can be kept.
+async fn ask(endpoint: &Endpoint, forwarder: &Forwarder, old: &Secret, journal: &Path) -> Result<Fresh, EndpointError> {
+    let place = journal.to_owned();
+    let room = tokio::task::spawn_blocking(move || journal::reserve(&place)).await;
+    room.unwrap_or_else(|panic| Err(panic.into())).map_err(|error| EndpointError::NoRoom(error.kind()))?;
+    endpoint.ask(forwarder, old.expose()).await
 }
 
 /// Brings what the vendor gave into the vault, however long that takes; until then it lies in the journal.
