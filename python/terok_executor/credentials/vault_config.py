@@ -48,7 +48,7 @@ def apply_shared_config_patches(
     """Withdraw the values of *disabled_providers*, then set those of *providers* (``None``: all that have a patch).
 
     Raises:
-        ConfigPatchError: a file cannot be read, parsed or written; nothing of the user's is lost.
+        ConfigPatchError: a file cannot be read or written; nothing of the user's is lost.
     """
     from terok_native import _lib
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -124,9 +125,18 @@ def test_bad_arguments_and_planted_links(tmp_path):
         assemble_container_env(spec(tmp_path), load_roster())
 
 
-def test_an_unreadable_settings_file_stops_the_launch(tmp_path):
-    (tmp_path / "m" / "_codex-config").mkdir(parents=True)
-    (tmp_path / "m" / "_codex-config" / "config.toml").write_text("a = [")
+def test_a_damaged_settings_file_is_kept_and_begun_anew(tmp_path, capsys):
+    settings = tmp_path / "m" / "_codex-config" / "config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("a = [")
+    assemble_container_env(spec(tmp_path), load_roster())
+    assert settings.with_name("config.toml.terok-bak").read_text() == "a = ["
+    tomllib.loads(settings.read_text())
+    assert str(settings) in capsys.readouterr().err
+
+
+def test_a_settings_file_that_is_none_stops_the_launch(tmp_path):
+    (tmp_path / "m" / "_codex-config" / "config.toml").mkdir(parents=True)
     with pytest.raises(vault_config.ConfigPatchError, match="Failed to apply"):
         assemble_container_env(spec(tmp_path), load_roster())
     assert issubclass(vault_config.ConfigPatchError, RuntimeError)
