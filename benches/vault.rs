@@ -76,7 +76,8 @@ impl Site {
                 assert!(store.lookup_token(&self.tokens[0]).expect("an answer").is_some());
             }));
         }
-        let added: Vec<f64> = ours.iter().zip(&derivations).map(|(a, b)| (a.as_secs_f64() - b.as_secs_f64()) * 1e3).collect();
+        let added: Vec<f64> =
+            ours.iter().zip(&derivations).map(|(a, b)| (a.as_secs_f64() - b.as_secs_f64()) * 1e3).collect();
         let added = median(added);
         let whole = median(ours.iter().map(|t| t.as_secs_f64() * 1e3));
         let against = format!("whole {whole:.0} ms, key derivation {:.0} ms", whole - added);
