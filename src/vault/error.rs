@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use base::fault::{Fault, Kind};
 use rusqlite::ErrorCode;
 
+/// `SQLITE_IOERR_SHMSIZE`.
+const SHARED_FILE_CANNOT_GROW: i32 = 10 | (19 << 8);
+
 /// A failed vault operation.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
@@ -151,6 +154,11 @@ impl VaultError {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(path),
             Some(ErrorCode::ReadOnly) => Self::ReadOnly(path),
             Some(ErrorCode::DiskFull) => Self::Full(path),
+            // The file that coordinates readers and writers cannot grow; the database's own code for a full disk is
+            // for the database alone.
+            _ if source.sqlite_error().is_some_and(|error| error.extended_code == SHARED_FILE_CANNOT_GROW) => {
+                Self::Full(path)
+            }
             Some(ErrorCode::NotADatabase) => Self::Rekeyed(path),
             Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt(path),
             _ => Self::Database { path, source },
