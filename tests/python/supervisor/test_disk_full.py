@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from supervised_site import Site
+from supervised_site import Site, until
 from terok_sandbox import mint_gate_token
 from terok_sandbox.vault.store.db import CredentialDB
 
@@ -37,6 +41,30 @@ class Disk:
 
     def free(self) -> None:
         self.filler.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def upstream() -> Iterator[tuple[str, list[bytes]]]:
+    """A vendor's token endpoint; its address, and what it was asked."""
+    asked: list[bytes] = []
+
+    class Vendor(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.rfile.read(int(self.headers["Content-Length"])))
+            answer = b'{"access_token": "new", "refresh_token": "new-refresh", "expires_in": 3600}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Vendor)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture
@@ -159,3 +187,39 @@ def test_the_vault(disk: Callable[[Path, int], Disk], tmp_path: Path) -> None:
         db.store_credential("default", "codex", large)
     with CredentialDB(path, passphrase="pw") as db:
         assert db.load_credential("default", "codex") == large and db.lookup_token(token)
+
+
+# improves: 21-5.10-refresh-kept
+def test_a_login_is_not_refreshed_while_nothing_can_be_kept(
+    site: Site, disk: Callable[[Path, int], Disk], upstream: tuple[str, list[bytes]]
+) -> None:
+    """A vendor that hands out a new token voids the old one: it is asked when there is room for its answer again."""
+    small = disk(site.vault, 4)
+    url, asked = upstream
+    refresh = {"token_url": f"{url}/token", "client_id": "c", "scope": "s"}
+    routes = {"claude": {"upstream": url, "auth_header": "dynamic", "auth_prefix": "", "oauth_refresh": refresh}}
+    (site.vault / "routes.json").write_text(json.dumps(routes))
+    (site.runtime / "vault.passphrase").write_text("pw\n")
+    login = {"type": "oauth", "access_token": "old", "refresh_token": "old-refresh", "expires_at": time.time() + 60}
+    with CredentialDB(site.vault / "credentials.db", passphrase="pw") as db:
+        db.store_credential("default", "claude", login)
+        db.create_token("p", "t", "default", "claude")
+    # Enough to open the vault, not enough to keep an answer.
+    small.leave(48 << 10)
+    members = {"project_id": "p", "task_id": "t"}
+    done = site.hook("createRuntime", CID, site.sidecar("c1", **members), site.container())
+    assert done.returncode == 0, done.stderr
+    assert until(lambda: "could not be kept" in site.log(CID), 10), site.log(CID)
+    assert asked == [] and "no storage space" in site.log(CID)
+    small.free()
+    # As the next container of the same login, so that the test need not wait for the next try of this one.
+    done = site.hook("createRuntime", "0" * 64, site.sidecar("c2", **members), site.container())
+    assert done.returncode == 0, done.stderr
+
+    def stored() -> str:
+        with CredentialDB(site.vault / "credentials.db", passphrase="pw") as db:
+            return db.load_credential("default", "claude")["refresh_token"]
+
+    assert until(lambda: stored() == "new-refresh", 10), site.log("0" * 64)
+    assert until(lambda: not list(site.vault.glob(".r*")), 5), list(site.vault.iterdir())
+    assert len(asked) == 1
