@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// What a finished child left behind.
@@ -149,7 +149,7 @@ impl Run {
             io::ErrorKind::NotFound => RunError::Missing(program.clone()),
             _ => RunError::Io { program: program.clone(), source },
         };
-        let mut child = self.command().spawn().map_err(fail)?;
+        let mut child = spawn(self.command()).map_err(fail)?;
         let outcome = crate::talk::converse(&mut child, self.input, self.limit, self.silence, watch);
         if !matches!(outcome, Ok((crate::talk::End::Done(_), ..))) {
             crate::talk::put_down(&mut child, self.alone);
@@ -185,6 +185,20 @@ impl Run {
     }
 }
 
+/// Starts a program. One that was just written may still be open for writing in a child that another thread has forked
+/// and that has not executed yet; that lasts a moment.
+fn spawn(mut command: Command) -> io::Result<Child> {
+    for _ in 0..20 {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            outcome => return outcome,
+        }
+    }
+    command.spawn()
+}
+
 /// Exit status as one number: `128 + N` for a child ended by signal N.
 pub fn exit_code(status: std::process::ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
@@ -195,6 +209,22 @@ pub fn exit_code(status: std::process::ExitStatus) -> i32 {
 mod tests {
     use super::*;
     use std::time::Instant;
+
+    #[test]
+    fn a_program_that_is_still_being_written_is_waited_for() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("program");
+        std::fs::write(&path, "#!/bin/sh\necho here\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let writer = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let closer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(30));
+            drop(writer);
+        });
+        assert_eq!(Run::new([&path]).output().unwrap().text(), "here\n");
+        closer.join().unwrap();
+    }
 
     #[test]
     fn captures_both_streams_and_the_status() {
