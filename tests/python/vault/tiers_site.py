@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -88,6 +89,8 @@ def on_terminal(argv: list[str], answers: list[tuple[str, str]]) -> tuple[int, s
     """Run a program on a terminal of its own; type each answer after its text has been shown."""
     pid, terminal = pty.fork()
     if pid == 0:
+        # Whoever started the tests may have had interrupts ignored, which is inherited.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execvp(argv[0], argv)
     shown, seen = b"", 0
     deadline = time.monotonic() + 60
@@ -105,6 +108,8 @@ def on_terminal(argv: list[str], answers: list[tuple[str, str]]) -> tuple[int, s
             seen = at + len(waiting[0][0].encode())
             time.sleep(0.05)  # the terminal's settings change right after the question
             os.write(terminal, waiting.pop(0)[1].encode())
+    else:
+        os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
     assert not waiting, f"never asked for {waiting[0][0]!r}; shown: {shown.decode(errors='replace')!r}"
