@@ -76,7 +76,7 @@ def test_supervisor_ends_with_its_container(site: Site) -> None:
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "no supervisor without a container")
 
 
-@pytest.mark.parametrize("missing", ["descriptor", "executable", "routes", "CONTAINERS_CONF"])
+@pytest.mark.parametrize("missing", ["descriptor", "executable", "CONTAINERS_CONF"])
 def test_no_supervisor_no_container(site: Site, monkeypatch, folder: Path, missing: str) -> None:
     from terok_executor.integrations import sandbox
 
@@ -84,7 +84,6 @@ def test_no_supervisor_no_container(site: Site, monkeypatch, folder: Path, missi
     hidden = {
         "descriptor": lambda: sorted((state / "hooks").glob("*.json")),
         "executable": lambda: [state / "hooks/terok-supervisor"],
-        "routes": lambda: list(site.state.rglob("routes.json")),
         "CONTAINERS_CONF": list,
     }[missing]()
     assert hidden or missing == "CONTAINERS_CONF"
@@ -100,9 +99,7 @@ def test_no_supervisor_no_container(site: Site, monkeypatch, folder: Path, missi
         for path in away:
             path.rename(path.with_name(path.name.removesuffix(".away")))
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-    named = {"descriptor": "does not exist", "executable": "does not exist", "routes": "routes.json"}.get(
-        missing, missing
-    )
+    named = missing if missing == "CONTAINERS_CONF" else "does not exist"
     assert named in done.stderr and re.search(r"hint: .*(setup|unset)", done.stderr, re.S), done.stderr
 
 
