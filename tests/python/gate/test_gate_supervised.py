@@ -65,7 +65,8 @@ def test_a_worker_killed_in_the_middle_of_a_push(gated: tuple[Site, str, str], t
         assert until(lambda: list((bare / "objects").glob("tmp_objdir-*")), 10) or pushing.poll() is not None
         for worker in children(site.watchdog(CID)):
             os.kill(worker, signal.SIGKILL)
-        said = pushing.communicate(timeout=60)[1].decode()
+        # Git may begin the request anew and wait for an answer to half of it; the gate gives up on that after a minute.
+        said = pushing.communicate(timeout=150)[1].decode()
         there = git("rev-parse", "-q", "--verify", "refs/heads/large", at=bare, check=False).returncode == 0
         assert there or pushing.returncode != 0, said
         git("fsck", "--full", "--strict", at=bare)
