@@ -58,14 +58,15 @@ def test_a_worker_killed_in_the_middle_of_a_push(gated: tuple[Site, str, str], t
     site, _, url = gated
     bare, copy = site.state / "gate" / "proj.git", tmp_path / "copy"
     git("clone", "-q", url, copy)
-    tip = commit(copy, "large", os.urandom(48 << 20))
+    tip = commit(copy, "large", os.urandom(24 << 20))
     for _ in range(2):
-        argv = ["git", "-C", str(copy), "push", "-q", "origin", "HEAD:large"]
+        # Git may begin a broken request anew and wait for an answer to half of it; so it is told when to give up.
+        patience = ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=20"]
+        argv = ["git", "-C", str(copy), *patience, "push", "-q", "origin", "HEAD:large"]
         pushing = subprocess.Popen(argv, stderr=subprocess.PIPE, env=os.environ | {"GIT_TERMINAL_PROMPT": "0"})
-        assert until(lambda: list((bare / "objects").glob("tmp_objdir-*")), 10) or pushing.poll() is not None
+        assert until(lambda: list((bare / "objects").glob("tmp_objdir-*")), 60) or pushing.poll() is not None
         for worker in children(site.watchdog(CID)):
             os.kill(worker, signal.SIGKILL)
-        # Git may begin the request anew and wait for an answer to half of it; the gate gives up on that after a minute.
         said = pushing.communicate(timeout=150)[1].decode()
         there = git("rev-parse", "-q", "--verify", "refs/heads/large", at=bare, check=False).returncode == 0
         assert there or pushing.returncode != 0, said
