@@ -1,3 +1,3 @@
 //! Facade: re-exports every room for integration tests, benches and docs. No logic lives here.
 
-pub use {agents, base, broker, gate, images, mirror, podman, sandbox, signer, supervisor, vault, wire};
+pub use {agents, base, broker, gate, images, mirror, podman, project, sandbox, signer, supervisor, task, vault, wire};

@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str], bool)] = &[
     ("terok-images", &["terok-base", "terok-podman"], false),
     ("terok-mirror", &["terok-base"], false),
     ("terok-podman", &["terok-base"], false),
+    ("terok-project", &["terok-base"], false),
     ("terok-sandbox-room", &["terok-base", "terok-podman", "terok-wire"], false),
     ("terok-signer", &["terok-base", "terok-vault"], true),
     (
@@ -21,6 +22,7 @@ const ARROWS: &[(&str, &[&str], bool)] = &[
         &["terok-base", "terok-broker", "terok-gate", "terok-signer", "terok-vault", "terok-wire"],
         true,
     ),
+    ("terok-task", &["terok-base", "terok-project"], false),
     ("terok-vault", &["terok-base"], true),
     ("terok-wire", &["terok-base"], false),
 ];

@@ -17,9 +17,11 @@ mod mirror;
 mod passphrase;
 mod podman;
 mod port;
+mod project;
 mod sandbox;
 mod signer;
 mod supervisor;
+mod task;
 mod vault;
 
 #[pymodule]
@@ -38,5 +40,7 @@ fn _lib(m: &Bound<'_, PyModule>) -> PyResult<()> {
     sandbox::register(m)?;
     port::register(m)?;
     images::register(m)?;
+    project::register(m)?;
+    task::register(m)?;
     agents::register(m)
 }
