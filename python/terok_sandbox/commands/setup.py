@@ -29,6 +29,7 @@ def _handle_sandbox_setup(
     tier = None if no_vault else _choose_tier(cfg, passphrase_tier)
     _report_prerequisites()
     failed = not _phase("Supervisor hooks", _install_hooks)
+    failed |= not _phase("Older services", lambda: _sweep(cfg))
     if not no_vault:
         failed |= not _phase("Credential vault", lambda: _provision_vault(cfg, tier, echo_passphrase))
     if failed:
@@ -78,6 +79,14 @@ def _install_hooks() -> str:
 
     install_supervisor_hooks()
     return "installed"
+
+
+def _sweep(cfg: SandboxConfig) -> str:
+    """Services of an older generation must not come back beside the supervisors."""
+    from terok_sandbox.older_services import sweep_leftovers
+
+    gone = sweep_leftovers(cfg)
+    return f"removed {', '.join(gone)}" if gone else "none"
 
 
 def _provision_vault(cfg: SandboxConfig, tier: str | None, echo: bool) -> str:

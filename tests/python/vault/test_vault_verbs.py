@@ -212,8 +212,12 @@ def test_retired_verbs_explain_themselves(account, verb):  # noqa: F811
 @not_as_root
 @pytest.mark.parametrize("tier", ["session-file", "config"])
 def test_set_up_stores_a_new_passphrase_in_the_chosen_tier(account, tier):  # noqa: F811
+    left = account.home / ".config" / "systemd" / "user" / "terok-vault.socket"
+    left.parent.mkdir(parents=True)
+    left.write_text("# terok-vault-version: 13\n[Socket]\n")
     done = account.run("setup", "--passphrase-tier", tier, "--echo-passphrase")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "removed terok-vault.socket" in done.stdout and not left.exists()
     shown = next(line for line in done.stdout.splitlines() if "off this host" in line).split(": ")[1]
     assert account.config.resolve_passphrase_with_source() == (shown, tier)
     account.config.open_credential_db().close()

@@ -12,15 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terok_sandbox.older_services import HookedService, sweep_units
 from terok_sandbox.vault.daemon.status import VaultStatus
 
 if TYPE_CHECKING:
     from terok_sandbox.config import SandboxConfig
 
 _LOG = logging.getLogger(__name__)
-#: Only files with this mark in their first line were written by the generation that had them.
-_MARK = "# terok-vault-version:"
-_UNITS = ("terok-vault.socket", "terok-vault.service", "terok-vault-socket.service")
 
 
 class VaultUnreachableError(RuntimeError):
@@ -32,13 +30,10 @@ class VaultUnreachableError(RuntimeError):
         self.db_path = db_path
 
 
-class VaultManager:
+class VaultManager(HookedService):
     """The vault of one configuration (default: the host's), as its front ends manage it."""
 
-    def __init__(self, cfg: SandboxConfig | None = None) -> None:
-        from terok_sandbox.config import SandboxConfig
-
-        self._cfg = cfg or SandboxConfig()
+    _service = "vault"
 
     @property
     def token_broker_port(self) -> int | None:
@@ -87,40 +82,13 @@ class VaultManager:
                 problem = str(error)
         raise VaultUnreachableError(problem, socket_path=self._cfg.vault_socket_path, db_path=self._cfg.db_path)
 
-    def _hooks_problem(self) -> str | None:
-        from terok_sandbox.supervisor.install import check_supervisor_hooks
-
-        return check_supervisor_hooks()
-
-    def is_systemd_available(self) -> bool:
-        """Return whether the user's service manager can be asked; its answer does not matter."""
-        import subprocess
-
-        argv = ["systemctl", "--user", "is-system-running"]
-        try:
-            done = subprocess.run(argv, capture_output=True, timeout=10)
-        except (OSError, subprocess.TimeoutExpired):
-            return False
-        return done.returncode not in (124, 127)
-
-    def is_socket_installed(self) -> bool:
-        """Return whether the hooks are installed."""
-        return self._hooks_problem() is None
-
-    is_socket_active = is_service_active = is_daemon_running = is_socket_installed
-
-    def install_systemd_units(self) -> None:
-        """Install the hooks and remove units of the older generation; raises ``OSError`` or ``RuntimeError``."""
-        from terok_sandbox.supervisor.install import install_supervisor_hooks
-
-        install_supervisor_hooks()
-        _sweep_units()
+    is_service_active = HookedService.is_socket_installed
 
     def uninstall_systemd_units(self) -> None:
         """Remove the hooks and units of the older generation; raises ``OSError``."""
         from terok_sandbox.supervisor.install import uninstall_supervisor_hooks
 
-        _sweep_units()
+        sweep_units(self._service)
         uninstall_supervisor_hooks()
 
     def start_daemon(self) -> None:
@@ -174,25 +142,3 @@ def _count_routes(path: Path) -> int:
         routes = json.loads(path.read_text(encoding="utf-8"))
         return len(routes) if isinstance(routes, dict) else 0
     return 0
-
-
-def _sweep_units() -> None:
-    """Remove unit files of the older generation that carry its mark; the service manager is told where it is there."""
-    import os
-    import subprocess
-
-    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    ours = []
-    for name in _UNITS:
-        path = Path(home, "systemd", "user", name)
-        with suppress(OSError, UnicodeDecodeError):
-            if not path.is_symlink() and path.read_text(encoding="utf-8").startswith(_MARK):
-                ours.append(path)
-    if not ours:
-        return
-    for argv in (["disable", "--now", *(path.name for path in ours)], ["daemon-reload"]):
-        if argv[0] == "daemon-reload":
-            for path in ours:
-                path.unlink(missing_ok=True)
-        with suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run(["systemctl", "--user", *argv], capture_output=True, timeout=30)
