@@ -243,29 +243,48 @@ impl Proxy {
             Ok(None) => return,
             Err(error) => return tracing::warn!(%error, "cannot use the lock of a login"),
         };
-        let Ok(Some(record)) = store.load_credential(&login.set, &login.provider) else { return };
-        let Some(old) = refresh_token(&record).map(Secret::new) else { return };
         let journal = journal::path(store.path(), &login.set, &login.provider);
-        let kept = journal::recover(&journal, old.expose());
-        let fresh = match kept {
+        if self.adopt(&store, &login, &journal).await {
+            self.replace(store, &login, &reason, &endpoint, &journal).await;
+        }
+        drop(lock);
+    }
+
+    /// Finishes a refresh that was cut off before the vault had it; true when the way is free for another one. What was
+    /// kept may have waited for so long that it is over itself.
+    async fn adopt(&self, store: &Arc<Store>, login: &Login, journal: &Path) -> bool {
+        let Some((_, old)) = renewable(store, login) else { return false };
+        match journal::recover(journal, old.expose()) {
+            Ok(None) => true,
             Ok(Some(fresh)) => {
                 tracing::info!(provider = %login.provider, "a refreshed login that was not stored yet is stored now");
-                fresh
+                self.refreshing.succeeded(login, &Reason::Due);
+                store_fresh(store.clone(), login.clone(), old, fresh).await
             }
-            Ok(None) if !reason.holds(&record) || self.refreshing.is_resting(&login, old.expose()) => return,
             // Unreadable is not absent: the vendor may have given a token that is in there.
-            Err(error) => return tracing::warn!(%error, "cannot read a login that was kept"),
-            Ok(None) => match ask(&endpoint, &self.forwarder, &old, &journal).await {
-                Ok(fresh) => fresh,
-                Err(error) => {
-                    journal::forget(&journal);
-                    return self.refreshing.failed(&login, old.expose(), error);
-                }
-            },
-        };
-        self.refreshing.succeeded(&login, &reason);
-        store_fresh(store, login, old, fresh).await;
-        drop(lock);
+            Err(error) => {
+                tracing::warn!(%error, "cannot read a login that was kept");
+                false
+            }
+        }
+    }
+
+    /// Asks the vendor for a successor of the login as it is now, if that still needs one, and stores it.
+    async fn replace(&self, store: Arc<Store>, login: &Login, reason: &Reason, endpoint: &Endpoint, journal: &Path) {
+        let Some((record, old)) = renewable(&store, login) else { return };
+        if !reason.holds(&record) || self.refreshing.is_resting(login, old.expose()) {
+            return;
+        }
+        match ask(endpoint, &self.forwarder, &old, journal).await {
+            Ok(fresh) => {
+                self.refreshing.succeeded(login, reason);
+                store_fresh(store, login.clone(), old, fresh).await;
+            }
+            Err(error) => {
+                journal::forget(journal);
+                self.refreshing.failed(login, old.expose(), error);
+            }
+        }
     }
 
     /// A look without the lock, which saves most passes the trouble.
@@ -276,6 +295,13 @@ impl Proxy {
     }
 }
 
+/// The record of a login as it is now, and its refresh token.
+fn renewable(store: &Store, login: &Login) -> Option<(Map<String, Value>, Secret)> {
+    let record = store.load_credential(&login.set, &login.provider).ok().flatten()?;
+    let token = refresh_token(&record).map(Secret::new)?;
+    Some((record, token))
+}
+
 /// Asks the vendor, once it is certain that the answer can be kept.
 async fn ask(endpoint: &Endpoint, forwarder: &Forwarder, old: &Secret, journal: &Path) -> Result<Fresh, EndpointError> {
     let place = journal.to_owned();
@@ -284,8 +310,9 @@ async fn ask(endpoint: &Endpoint, forwarder: &Forwarder, old: &Secret, journal: 
     endpoint.ask(forwarder, old.expose()).await
 }
 
-/// Brings what the vendor gave into the vault, however long that takes; until then it lies in the journal.
-async fn store_fresh(store: Arc<Store>, login: Login, old: Secret, fresh: Fresh) {
+/// Brings what the vendor gave into the vault, however long that takes; until then it lies in the journal. False when the
+/// vault was closed first.
+async fn store_fresh(store: Arc<Store>, login: Login, old: Secret, fresh: Fresh) -> bool {
     let work = Arc::new(Storing {
         journal: journal::path(store.path(), &login.set, &login.provider),
         kept: Mutex::new(false),
@@ -302,9 +329,10 @@ async fn store_fresh(store: Arc<Store>, login: Login, old: Secret, fresh: Fresh)
             Ok(Ok(done)) => {
                 journal::forget(&work.journal);
                 let text = if done { "refreshed a login" } else { "a login changed while it was refreshed; it stays" };
-                return tracing::info!(provider = %work.login.provider, set = %work.login.set, "{text}");
+                tracing::info!(provider = %work.login.provider, set = %work.login.set, "{text}");
+                return true;
             }
-            Ok(Err(VaultError::Closed)) | Err(_) => return,
+            Ok(Err(VaultError::Closed)) | Err(_) => return false,
             Ok(Err(cause)) => {
                 if pause == WRITE_PAUSE.0 {
                     tracing::warn!(%cause, "cannot store a refreshed login yet; trying on");
