@@ -20,7 +20,10 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod report;
+
 use broker::{Broker, BrokerConfig, Markers, Owner};
+use report::{Report, announce, go_first, percentile, private_kib, quick};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -120,11 +123,6 @@ async fn brokering(dir: &Path) {
     broker.serve_unix(listener, std::future::pending()).await.expect("serving");
 }
 
-fn announce(text: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).expect("a reader");
-}
-
 // -------------------------------------------------------------------------------------------------- the other side
 
 /// A child process that dies with this one's handle.
@@ -145,10 +143,7 @@ impl Part {
 
     /// Private memory now, in KiB.
     fn private_kib(&self) -> u64 {
-        let path = format!("/proc/{}/smaps_rollup", self.child.id());
-        let text = std::fs::read_to_string(path).expect("smaps");
-        let lines = text.lines().filter(|l| l.starts_with("Private_"));
-        lines.filter_map(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
+        private_kib(self.child.id())
     }
 }
 
@@ -265,50 +260,19 @@ impl Scene {
 }
 
 fn measure() -> ExitCode {
-    let quick = std::env::var_os("TEROK_BENCH_QUICK").is_some();
+    let quick = quick();
     let dir = tempfile::tempdir().expect("a directory");
     go_first();
     let scene = Scene::set(dir.path());
     let idle = scene.broker.private_kib();
-    let mut report = Report { met: true };
+    let mut report = Report::default();
     report.note("broker process, idle", &format!("{idle} KiB private"));
     let blocks = if quick { 5 } else { 20 };
     scene.on_one_core(|| latency(&scene, "one core", true, blocks, &mut report));
     latency(&scene, "any core", false, blocks, &mut report);
     throughput(&scene, Duration::from_secs(if quick { 2 } else { 5 }), &mut report);
     streams(&scene, &mut report);
-    if report.met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Puts this process and the children it will start before the machine's other work, where that is allowed: waiting for
-/// a processor in use is no time of the broker's. Direct and brokered requests get the same.
-fn go_first() {
-    let myself = std::process::id().to_string();
-    let done = Command::new("chrt").args(["--rr", "-p", "1", &myself]).stderr(Stdio::null()).status();
-    if !done.is_ok_and(|status| status.success()) {
-        announce("no right to run before others; times include waiting for a processor");
-    }
-}
-
-/// Prints one line per figure and remembers whether all bars were met.
-struct Report {
-    met: bool,
-}
-
-impl Report {
-    fn note(&mut self, figure: &str, text: &str) {
-        announce(&format!("{figure:<50} {text}"));
-    }
-
-    fn bar(&mut self, figure: &str, bar: &str, measured: &str, against: &str, met: bool) {
-        self.met &= met;
-        let verdict = if met { "met" } else { "MISSED" };
-        self.note(figure, &format!("{measured}, {against} (bar {bar})  {verdict}"));
-        if std::env::var_os("TEROK_BENCH_FIGURES").is_some() {
-            let line = json!({"name": figure, "measured": measured, "bar": bar, "against": against, "met": met});
-            announce(&format!("RESULT {line}"));
-        }
-    }
+    report.verdict()
 }
 
 fn latency(scene: &Scene, place: &str, counts: bool, blocks: usize, report: &mut Report) {
@@ -328,9 +292,8 @@ fn latency(scene: &Scene, place: &str, counts: bool, blocks: usize, report: &mut
             }
         }
     }
-    times.iter_mut().for_each(|t| t.sort_unstable());
     for (name, share, bar) in [("p50", 0.50, 80.0), ("p99", 0.99, 500.0)] {
-        let at = |times: &Vec<Duration>| times[(times.len() as f64 * share) as usize].as_secs_f64() * 1e6;
+        let at = |times: &[Duration]| percentile(times.iter().map(|t| t.as_secs_f64() * 1e6), share);
         let (direct, brokered) = (at(&times[0]), at(&times[1]));
         let added = brokered - direct;
         let figure = format!("broker, keep-alive request, {place}, {name}");

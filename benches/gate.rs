@@ -8,14 +8,17 @@
 //!
 //! `cargo bench -p terok-gate` runs it; `TEROK_BENCH_QUICK=1` makes it short. The exit status is 1 when a bar is missed.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+mod report;
+
 use gate::{Gate, GateConfig, Limits};
+use report::{Report, announce, go_first, median, private_kib, quick};
 
 const TOKEN: &str = "terok-g-00000000000000000000000000000000";
 const SCOPE: &str = "bench";
@@ -50,11 +53,6 @@ fn serve(base: &Path) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn announce(text: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).expect("a reader");
-}
-
 // -------------------------------------------------------------------------------------------------- the other side
 
 /// A child process that dies with this one's handle.
@@ -63,10 +61,7 @@ struct Part(Child);
 impl Part {
     /// Private memory now, in KiB.
     fn private_kib(&self) -> u64 {
-        let path = format!("/proc/{}/smaps_rollup", self.0.id());
-        let text = std::fs::read_to_string(path).expect("smaps");
-        let lines = text.lines().filter(|l| l.starts_with("Private_"));
-        lines.filter_map(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
+        private_kib(self.0.id())
     }
 }
 
@@ -214,18 +209,18 @@ fn timed(work: impl FnOnce()) -> f64 {
 }
 
 fn measure() -> ExitCode {
-    let quick = std::env::var_os("TEROK_BENCH_QUICK").is_some();
+    let quick = quick();
     go_first();
     let dir = room();
     let scene = Scene::set(dir.path());
-    let mut report = Report { met: true };
+    let mut report = Report::default();
     let (few, more) = if quick { (1, 2) } else { (3, 7) };
     let clones = alternate(more, |side| scene.one_clone(side));
-    report.ratio(&format!("gate, clone of {SIZE} MB"), 1.10, &clones);
+    compare(&mut report, &format!("gate, clone of {SIZE} MB"), 1.10, &clones);
     pushes(&scene, more, &mut report);
     let many = alternate(few, |side| scene.many_clones(side));
-    report.ratio(&format!("gate, {CLONES} clones at once"), 1.2, &many);
-    if report.met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    compare(&mut report, &format!("gate, {CLONES} clones at once"), 1.2, &many);
+    report.verdict()
 }
 
 /// Memory, where it is large enough: a disk's mood is not ours.
@@ -255,7 +250,7 @@ fn pushes(scene: &Scene, rounds: usize, report: &mut Report) {
         done.store(true, Ordering::Relaxed);
         (times, watching.join().expect("a peak"))
     });
-    report.ratio(&format!("gate, push of {SIZE} MB"), 1.15, &times);
+    compare(report, &format!("gate, push of {SIZE} MB"), 1.15, &times);
     let grown = peak.saturating_sub(before);
     let against = format!("{before} KiB before, {peak} KiB at most");
     let figure = format!("gate, memory, push of {SIZE} MB");
@@ -276,41 +271,10 @@ fn alternate(rounds: usize, mut take: impl FnMut(usize) -> f64) -> [Vec<f64>; 2]
     times
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// Puts this process and the children it will start before the machine's other work, where that is allowed.
-fn go_first() {
-    let myself = std::process::id().to_string();
-    let done = Command::new("chrt").args(["--rr", "-p", "1", &myself]).stderr(Stdio::null()).status();
-    if !done.is_ok_and(|status| status.success()) {
-        announce("no right to run before others; times include waiting for a processor");
-    }
-}
-
-/// Prints one line per figure and remembers whether all bars were met.
-struct Report {
-    met: bool,
-}
-
-impl Report {
-    fn ratio(&mut self, figure: &str, bar: f64, [daemon, gate]: &[Vec<f64>; 2]) {
-        let ratio = median(gate.iter().zip(daemon).map(|(gate, daemon)| gate / daemon).collect());
-        let against = format!("git daemon {:.2} s, gate {:.2} s", median(daemon.clone()), median(gate.clone()));
-        self.bar(figure, &format!("{bar:.2} x"), &format!("{ratio:.2} x"), &against, ratio <= bar);
-    }
-
-    fn bar(&mut self, figure: &str, bar: &str, measured: &str, against: &str, met: bool) {
-        self.met &= met;
-        let verdict = if met { "met" } else { "MISSED" };
-        announce(&format!("{figure:<50} {measured}, {against} (bar {bar})  {verdict}"));
-        if std::env::var_os("TEROK_BENCH_FIGURES").is_some() {
-            let line = serde_json::json!({
-                "name": figure, "measured": measured, "bar": bar, "against": against, "met": met,
-            });
-            announce(&format!("RESULT {line}"));
-        }
-    }
+/// The median of the rounds' ratios, against its bar.
+fn compare(report: &mut Report, figure: &str, bar: f64, [daemon, gate]: &[Vec<f64>; 2]) {
+    let ratio = median(gate.iter().zip(daemon).map(|(gate, daemon)| gate / daemon));
+    let [daemon, gate] = [daemon, gate].map(|times| median(times.iter().copied()));
+    let against = format!("git daemon {daemon:.2} s, gate {gate:.2} s");
+    report.bar(figure, &format!("{bar:.2} x"), &format!("{ratio:.2} x"), &against, ratio <= bar);
 }

@@ -16,9 +16,11 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod report;
+
 use base::secret::Secret;
+use report::{Report, announce, go_first, median, quick};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use serde_json::json;
 use signer::{Access, Agent};
 use vault::key::PrivateKey;
 use vault::{Owner, Store, VaultCell};
@@ -52,11 +54,6 @@ fn signing(dir: &Path) -> ExitCode {
         agent.serve_unix(listener, std::future::pending()).await.expect("serving");
     });
     ExitCode::SUCCESS
-}
-
-fn announce(text: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).expect("a reader");
 }
 
 // -------------------------------------------------------------------------------------------------- the other side
@@ -202,34 +199,25 @@ impl Scene {
 }
 
 fn measure() -> ExitCode {
-    let quick = std::env::var_os("TEROK_BENCH_QUICK").is_some();
+    let quick = quick();
     let dir = tempfile::tempdir().expect("a directory");
     go_first();
     let keys = ["ed25519", "rsa"].map(Key::generate);
     let scene = Scene::set(dir.path(), &keys);
-    let mut report = Report { met: true };
+    let mut report = Report::default();
     for key in &keys {
         let each = if key.name == "rsa" { 50 } else { 500 };
         let blocks = if quick { 5 } else { 20 };
         scene.on_one_core(|| {
             let times = signatures(&scene, key, blocks, each);
-            report.judge(&format!("ssh sign, {}, p50", key.name), &times);
+            judge(&mut report, &format!("ssh sign, {}, p50", key.name), &times);
         });
         let times = signatures(&scene, key, blocks, each);
-        report.note(&format!("ssh sign, {}, any core, p50", key.name), &times);
+        note(&report, &format!("ssh sign, {}, any core, p50", key.name), &times);
         let times = logins(&scene, key, if quick { 30 } else { 150 });
-        report.note(&format!("connect, list, sign, {}, p50", key.name), &times);
+        note(&report, &format!("connect, list, sign, {}, p50", key.name), &times);
     }
-    if report.met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Puts this process and the children it will start before the machine's other work, where that is allowed.
-fn go_first() {
-    let myself = std::process::id().to_string();
-    let done = Command::new("chrt").args(["--rr", "-p", "1", &myself]).stderr(Stdio::null()).status();
-    if !done.is_ok_and(|status| status.success()) {
-        announce("no right to run before others; times include waiting for a processor");
-    }
+    report.verdict()
 }
 
 /// Times of signatures over an open connection: ours, then `ssh-agent`'s.
@@ -272,35 +260,20 @@ fn logins(scene: &Scene, key: &Key, rounds: usize) -> [Vec<Duration>; 2] {
     times
 }
 
-/// Prints one line per figure and remembers whether all bars were met.
-struct Report {
-    met: bool,
+/// The ratio of the medians, ours to `ssh-agent`'s, in numbers and in words.
+fn compare([ours, theirs]: &[Vec<Duration>; 2]) -> (f64, String, String) {
+    let p50 = |times: &[Duration]| median(times.iter().map(|time| time.as_secs_f64() * 1e6));
+    let (ours, theirs) = (p50(ours), p50(theirs));
+    let ratio = ours / theirs;
+    (ratio, format!("{ratio:.2} x"), format!("ssh-agent {theirs:.0} µs, signer {ours:.0} µs"))
 }
 
-impl Report {
-    fn note(&mut self, figure: &str, times: &[Vec<Duration>; 2]) -> (String, String, f64) {
-        let [ours, theirs] = times.each_ref().map(|times| p50(times));
-        let ratio = ours / theirs;
-        let measured = format!("{ratio:.2} x");
-        let against = format!("ssh-agent {theirs:.0} µs, signer {ours:.0} µs");
-        announce(&format!("{figure:<50} {measured}, {against}"));
-        (measured, against, ratio)
-    }
-
-    fn judge(&mut self, figure: &str, times: &[Vec<Duration>; 2]) {
-        let (measured, against, ratio) = self.note(figure, times);
-        let met = ratio <= BAR;
-        self.met &= met;
-        if std::env::var_os("TEROK_BENCH_FIGURES").is_some() {
-            let bar = format!("{BAR:.0} x");
-            let line = json!({"name": figure, "measured": measured, "bar": bar, "against": against, "met": met});
-            announce(&format!("RESULT {line}"));
-        }
-    }
+fn note(report: &Report, figure: &str, times: &[Vec<Duration>; 2]) {
+    let (_, measured, against) = compare(times);
+    report.note(figure, &format!("{measured}, {against}"));
 }
 
-fn p50(times: &[Duration]) -> f64 {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    sorted[sorted.len() / 2].as_secs_f64() * 1e6
+fn judge(report: &mut Report, figure: &str, times: &[Vec<Duration>; 2]) {
+    let (ratio, measured, against) = compare(times);
+    report.bar(figure, &format!("{BAR:.0} x"), &measured, &against, ratio <= BAR);
 }

@@ -5,12 +5,14 @@
 //!
 //! `cargo bench -p terok-vault` runs it; `TEROK_BENCH_QUICK=1` makes it short. The exit status is 1 when a bar is missed.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+mod report;
+
 use base::secret::Secret;
+use report::{Report, median, percentile, quick};
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 use vault::Store;
@@ -22,15 +24,15 @@ const PROVIDERS: usize = 12;
 const TOKENS: usize = 2000;
 
 fn main() -> ExitCode {
-    let quick = std::env::var_os("TEROK_BENCH_QUICK").is_some();
+    let quick = quick();
     let folder = std::env::temp_dir().join(format!("terok-bench-vault-{}", std::process::id()));
     base::file::create_private_dir(&folder).expect("a folder");
-    let mut report = Report { met: true };
+    let mut report = Report::default();
     let site = Site::new(&folder);
     site.unlocking(&mut report, if quick { 7 } else { 31 });
     site.requests(&mut report, if quick { 2_000 } else { 40_000 });
     let _ = std::fs::remove_dir_all(&folder);
-    if report.met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    report.verdict()
 }
 
 struct Site {
@@ -97,7 +99,7 @@ impl Site {
             }));
         }
         let p50 = median(times.iter().map(|t| t.as_secs_f64() * 1e6));
-        let p99 = percentile(times.iter().map(|t| t.as_secs_f64() * 1e6).collect(), 0.99);
+        let p99 = percentile(times.iter().map(|t| t.as_secs_f64() * 1e6), 0.99);
         let against = format!("{TOKENS} tokens, {PROVIDERS} credentials, p99 {p99:.0} µs");
         report.bar("vault, token and credential per request", "30 µs", &format!("{p50:.1} µs"), &against, p50 <= 30.0);
         store.revoke_tokens("project", "task5").expect("revoked");
@@ -124,35 +126,4 @@ fn timed(work: impl FnOnce()) -> Duration {
     let began = Instant::now();
     work();
     began.elapsed()
-}
-
-fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    percentile(values.into_iter().collect(), 0.5)
-}
-
-fn percentile(mut values: Vec<f64>, part: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let last = values.len().saturating_sub(1);
-    values[(last as f64 * part).round() as usize]
-}
-
-/// Prints one line per figure and remembers whether all bars were met.
-struct Report {
-    met: bool,
-}
-
-impl Report {
-    fn bar(&mut self, figure: &str, bar: &str, measured: &str, against: &str, met: bool) {
-        self.met &= met;
-        let verdict = if met { "ok" } else { "MISSED" };
-        say(&format!("{figure:<50} {measured}, {against} (bar {bar})  {verdict}"));
-        if std::env::var_os("TEROK_BENCH_FIGURES").is_some() {
-            let line = json!({"name": figure, "measured": measured, "bar": bar, "against": against, "met": met});
-            say(&format!("RESULT {line}"));
-        }
-    }
-}
-
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }
