@@ -1,5 +1,1 @@
 """The library below the front ends."""
-
-from pkgutil import extend_path
-
-__path__ = extend_path(__path__, __name__)

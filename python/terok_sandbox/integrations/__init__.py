@@ -1,1 +1,1 @@
-"""Connections from the sandbox to the packages around it."""
+"""Other packages of the family, as the sandbox uses them."""

@@ -1,0 +1,1 @@
+"""Listening to the events of containers."""
