@@ -56,13 +56,18 @@ class PortRegistry:
     def _ground(self) -> tuple[Path, tuple[int, int]]:
         return self.registry_dir, (self.port_range.start, self.port_range.stop - 1)
 
-    def claim(self, key: str, preferred: int | None = None, *, explicit: bool = False, trusted: bool = False) -> int:
+    def claim(
+        self, key: str, preferred: int | None = None, *, explicit: bool = False, trusted: bool = False,
+        kept: bool = False,
+    ) -> int:  # fmt: skip
         """Return a port for *key*; a key that this process holds keeps its port.
 
-        *explicit*: exactly *preferred*, which must be free. *trusted*: exactly *preferred*, in use or not.
-        Otherwise the search begins at *preferred*. Raises ``SystemExit`` with the reason when there is no such port.
+        *explicit*: exactly *preferred*, which must be free. *trusted*: exactly *preferred*, in use or not. *kept*: the
+        port that this user recorded for *key* earlier (and *preferred*, if given), in use or not. Otherwise the search
+        begins at *preferred*. Raises ``SystemExit`` with the reason when there is no such port.
         """
-        wish: Literal["any", "fixed", "ours"] = "fixed" if explicit else "ours" if trusted else "any"
+        wish: Literal["any", "fixed", "ours", "kept"]
+        wish = "fixed" if explicit else "ours" if trusted else "kept" if kept else "any"
         return self._native.claim(*self._ground(), key, preferred, wish)
 
     def release(self, key: str) -> None:
@@ -103,6 +108,11 @@ _default = PortRegistry()
 def claim_port(key: str, preferred: int | None = None, *, explicit: bool = False) -> int:
     """Return a loopback port for *key*; see :meth:`PortRegistry.claim`."""
     return _default.claim(key, preferred, explicit=explicit)
+
+
+def keep_port(key: str, preferred: int | None = None) -> int:
+    """Return the port recorded for *key*, whoever listens there, or else a new one from *preferred* on."""
+    return _default.claim(key, preferred, kept=True)
 
 
 def release_port(key: str) -> None:

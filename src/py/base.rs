@@ -5,9 +5,11 @@
 
 use std::path::PathBuf;
 
+use ::base::file::Dir;
 use ::base::path::Namespace;
 use ::base::{config, edit, env, folder, ident, notice, path, setting, text, timezone, user, yaml};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 use serde_json::{Map, Value};
 
 use crate::convert;
@@ -197,6 +199,31 @@ fn base_write_sensitive(path: PathBuf, content: &[u8]) -> PyResult<bool> {
     folder::write_sensitive(&path, content).map_err(errors::to_py)
 }
 
+/// Replaces one file of the folder `below` in `root`, following no link below `root`.
+#[pyfunction]
+fn base_write_below(
+    py: Python<'_>,
+    root: PathBuf,
+    below: PathBuf,
+    name: &str,
+    content: &[u8],
+    mode: u32,
+) -> PyResult<()> {
+    Ok(py.detach(|| Dir::open(&root)?.open_below(&below)?.write_atomic(name, content, mode))?)
+}
+
+/// Reads one regular file below `root` without following a link; `OSError` when it is larger than `limit` bytes.
+#[pyfunction]
+fn base_read_below<'py>(
+    py: Python<'py>,
+    root: PathBuf,
+    path: PathBuf,
+    limit: u64,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let content = py.detach(|| Dir::open(&root)?.read(&path, limit))?;
+    Ok(PyBytes::new(py, &content))
+}
+
 #[pyfunction]
 fn base_detect_timezone() -> Option<String> {
     timezone::detect()
@@ -238,6 +265,8 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(base_sanitize_tty, m)?)?;
     m.add_function(wrap_pyfunction!(base_ensure_writable, m)?)?;
     m.add_function(wrap_pyfunction!(base_write_sensitive, m)?)?;
+    m.add_function(wrap_pyfunction!(base_write_below, m)?)?;
+    m.add_function(wrap_pyfunction!(base_read_below, m)?)?;
     m.add_function(wrap_pyfunction!(base_detect_timezone, m)?)?;
     m.add_function(wrap_pyfunction!(base_env_table, m)?)
 }

@@ -39,6 +39,7 @@ impl PortRegistryRef {
         let wish = match wish {
             "fixed" => Wish::Fixed,
             "ours" => Wish::Ours,
+            "kept" => Wish::Kept,
             _ => Wish::Any,
         };
         let ground = Ground { dir, range };

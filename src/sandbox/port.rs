@@ -142,6 +142,8 @@ pub enum Wish {
     Fixed,
     /// This one; our own service may be listening there already.
     Ours,
+    /// The one recorded for this key, in use or not (our own container may publish it); else as [`Wish::Any`].
+    Kept,
 }
 
 /// Directory and range that claims are made in.
@@ -191,6 +193,7 @@ impl Registry {
         let foreign = foreign_claims(&ground.dir);
         let chosen = match (port, wish) {
             (Some(port), Wish::Fixed | Wish::Ours) => fixed(key, port, wish, &others, &foreign)?,
+            (wanted, Wish::Kept) if kept(key, wanted, &recorded, &foreign).is_some() => recorded[key],
             _ => {
                 let from = port.or(recorded.get(key).map(|port| i64::from(*port)));
                 search(ground, key, from, &others, &foreign)?
@@ -235,6 +238,12 @@ fn fixed(key: &str, port: i64, wish: Wish, others: &Claims, foreign: &HashSet<u1
         return Err(PortError::Busy { key, port: number });
     }
     Ok(number)
+}
+
+/// The port recorded for `key`, when that is the wanted one and nobody else claims it.
+fn kept(key: &str, wanted: Option<i64>, recorded: &Claims, foreign: &HashSet<u16>) -> Option<u16> {
+    let port = *recorded.get(key)?;
+    (wanted.is_none_or(|wanted| wanted == i64::from(port)) && !foreign.contains(&port)).then_some(port)
 }
 
 fn search(

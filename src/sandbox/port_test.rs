@@ -73,6 +73,20 @@ fn the_search_passes_over_busy_ports_and_wraps() {
     assert_eq!(place.own(), Claims::from([("b".into(), place.port(3)), ("c".into(), place.port(2))]));
 }
 
+// improves: 31-5.2-own-claim
+#[test]
+fn a_recorded_port_is_kept_while_its_own_container_listens() {
+    let place = Place::new();
+    let ground = place.ground(4);
+    let port = Registry::default().claim(&ground, "web:p/t", None, Wish::Any).unwrap();
+    let _container = listener(port);
+    // A process that starts later knows the claim from the file alone.
+    let kept = |key, wanted: Option<u16>| Registry::default().claim(&ground, key, wanted.map(i64::from), Wish::Kept);
+    assert_eq!(kept("web:p/t", Some(port)).unwrap(), port);
+    assert_eq!(kept("web:p/t", None).unwrap(), port);
+    assert_ne!(kept("web:p/other", Some(port)).unwrap(), port);
+}
+
 #[test]
 fn fixed_ports_are_judged() {
     let place = Place::new();
