@@ -77,15 +77,7 @@ pub fn wait_for_end(handle: &OwnedFd, limit: Duration) -> io::Result<bool> {
 /// # Errors
 /// The operating system's, for example when the signal is not permitted.
 pub fn end_supervisor(pid: i32, container: &str, grace: Duration) -> io::Result<bool> {
-    let handle = match handle(pid) {
-        Ok(handle) => handle,
-        Err(error) if is_gone(&error) => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    // The identity is read after the handle was taken, so it is the identity of that very process.
-    if !supervises(pid, container) {
-        return Ok(false);
-    }
+    let Some(handle) = supervisor(pid, container)? else { return Ok(false) };
     if !grace.is_zero() {
         match rustix::process::pidfd_send_signal(&handle, Signal::TERM) {
             Err(rustix::io::Errno::SRCH) => return Ok(true),
@@ -104,18 +96,21 @@ pub fn end_supervisor(pid: i32, container: &str, grace: Duration) -> io::Result<
 /// # Errors
 /// The operating system's, for example when the signal is not permitted.
 pub fn signal_supervisor(pid: i32, container: &str, signal: Signal) -> io::Result<bool> {
-    let handle = match handle(pid) {
-        Ok(handle) => handle,
-        Err(error) if is_gone(&error) => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    if !supervises(pid, container) {
-        return Ok(false);
-    }
+    let Some(handle) = supervisor(pid, container)? else { return Ok(false) };
     match rustix::process::pidfd_send_signal(&handle, signal) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::SRCH) => Ok(false),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// A handle on the supervisor of a container; none when the process is gone or something else.
+fn supervisor(pid: i32, container: &str) -> io::Result<Option<OwnedFd>> {
+    match handle(pid) {
+        // The identity is read after the handle was taken, so it is the identity of that very process.
+        Ok(handle) => Ok(supervises(pid, container).then_some(handle)),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

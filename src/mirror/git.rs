@@ -118,28 +118,26 @@ fn passes(reach: &Reach, name: &OsStr) -> bool {
 }
 
 /// One git command to run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Git {
     reach: Reach,
     settings: Vec<(String, String)>,
     variables: Vec<(String, String)>,
-    words: Vec<OsString>,
-    input: Option<Vec<u8>>,
-    limit: Option<Duration>,
-    silence: Option<Duration>,
+    run: Run,
 }
 
 impl Git {
     /// A command outside any repository.
     pub fn new<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Self {
-        Self { words: words.into_iter().map(|word| word.as_ref().to_owned()).collect(), ..Self::default() }
+        let words = words.into_iter().map(|word| word.as_ref().to_owned());
+        let run = Run::new(std::iter::once("git".into()).chain(words)).bare_env().alone();
+        Self { reach: Reach::default(), settings: Vec::new(), variables: Vec::new(), run }
     }
 
     /// A command in the bare repository `path`; nothing is searched in the directories above it.
     pub fn at<S: AsRef<OsStr>>(path: &Path, words: impl IntoIterator<Item = S>) -> Self {
-        let mut all: Vec<OsString> = vec!["-C".into(), path.into(), "--git-dir=.".into()];
-        all.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
-        Self { words: all, ..Self::default() }
+        let place: [OsString; 3] = ["-C".into(), path.into(), "--git-dir=.".into()];
+        Self::new(place.into_iter().chain(words.into_iter().map(|word| word.as_ref().to_owned())))
     }
 
     /// Who it may talk to.
@@ -162,19 +160,19 @@ impl Git {
 
     /// Bytes for standard input.
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.input = Some(bytes.into());
+        self.run = self.run.input(bytes);
         self
     }
 
     /// The longest it may run.
     pub fn limit(mut self, limit: Duration) -> Self {
-        self.limit = Some(limit);
+        self.run = self.run.limit(limit);
         self
     }
 
     /// The longest it may say nothing.
     pub fn silence(mut self, limit: Duration) -> Self {
-        self.silence = Some(limit);
+        self.run = self.run.silence(limit);
         self
     }
 
@@ -191,22 +189,12 @@ impl Git {
     /// # Errors
     /// As [`Git::run`], and when `watch` ends it.
     pub fn watched(self, watch: Watch<'_>) -> Result<Output, MirrorError> {
-        let mut run = Run::new(std::iter::once(OsStr::new("git")).chain(self.words.iter().map(OsString::as_os_str)));
-        run = run.bare_env().alone();
+        let mut run = self.run;
         for (name, value) in environment(&self.reach, &self.settings) {
             run = run.env(name, value);
         }
-        for (name, value) in &self.variables {
+        for (name, value) in self.variables {
             run = run.env(name, value);
-        }
-        if let Some(input) = self.input {
-            run = run.input(input);
-        }
-        if let Some(limit) = self.limit {
-            run = run.limit(limit);
-        }
-        if let Some(limit) = self.silence {
-            run = run.silence(limit);
         }
         Ok(run.watched(watch)?)
     }
