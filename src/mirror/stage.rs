@@ -109,6 +109,14 @@ impl Stage {
         stage
     }
 
+    /// A mirror of an upstream whose `main` has two commits.
+    pub(crate) fn with_two_commits() -> (Self, String, String) {
+        let stage = Self::new();
+        let [first, second] = ["1", "2"].map(|content| stage.commit("main", "a", content));
+        stage.sync().unwrap();
+        (stage, first, second)
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

@@ -42,9 +42,7 @@ fn what_an_agent_pushed_survives_a_sync() {
 
 #[test]
 fn a_rewound_or_deleted_branch_stays_and_can_be_followed() {
-    let stage = Stage::new();
-    let first = stage.commit("main", "a", "1");
-    let second = stage.commit("main", "a", "2");
+    let (stage, first, second) = Stage::with_two_commits();
     let other = stage.commit("other", "b", "1");
     stage.sync().unwrap();
     assert_eq!((stage.tip("refs/heads/main"), stage.tip("refs/heads/other")), (second.clone(), other.clone()));
@@ -66,10 +64,7 @@ fn a_rewound_or_deleted_branch_stays_and_can_be_followed() {
 
 #[test]
 fn what_only_the_upstream_had_is_kept_when_it_goes() {
-    let stage = Stage::new();
-    let first = stage.commit("main", "a", "1");
-    let second = stage.commit("main", "a", "2");
-    stage.sync().unwrap();
+    let (stage, first, second) = Stage::with_two_commits();
     // An agent rewinds the branch here, then the upstream does: nothing but the private namespace names the commit.
     let tip = Reference::new("refs/heads/main", second.clone());
     backup::keep(&stage.mirror, std::slice::from_ref(&tip)).unwrap();
@@ -182,10 +177,7 @@ fn names_in_each_others_way_and_odd_names() {
 
 #[test]
 fn containers_see_branches_and_tags_only_and_cannot_rewind_unkept() {
-    let stage = Stage::new();
-    let first = stage.commit("main", "a", "1");
-    stage.commit("main", "a", "2");
-    stage.sync().unwrap();
+    let (stage, first, _) = Stage::with_two_commits();
     let listed = stage.git(&stage.path("."), &["ls-remote", "gate/p.git"]);
     assert!(listed.contains("refs/heads/main") && !listed.contains("terok"), "{listed}");
     let work = stage.path("work");
@@ -321,10 +313,7 @@ fn mirrors_without_an_upstream() {
 
 #[test]
 fn nothing_is_ever_collected() {
-    let stage = Stage::new();
-    let first = stage.commit("main", "a", "1");
-    let second = stage.commit("main", "a", "2");
-    stage.sync().unwrap();
+    let (stage, first, second) = Stage::with_two_commits();
     stage.git(&stage.mirror, &["update-ref", "refs/heads/main", &first]);
     stage.upstream(&["update-ref", "refs/heads/main", &first]);
     stage.git(&stage.mirror, &["update-ref", "-d", "refs/terok/upstream/heads/main"]);

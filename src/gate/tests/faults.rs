@@ -79,8 +79,7 @@ fn a_client_that_stalls_is_dropped_at_every_stage() {
 fn a_client_that_takes_nothing_is_dropped_and_git_with_it() {
     let stage = Stage::seeded_with(impatient());
     let work = stage.work();
-    stage.commit(&work, "large", &noise(3, 8 << 20));
-    stage.run_at(&work, &["push", "-q", "origin", "main"]);
+    stage.commit_and_push(&work, "large", &noise(3, 8 << 20));
     let tip = stage.tip(&work, "HEAD");
     let body = format!("0032want {tip}\n00000009done\n");
     let kind = "Content-Type: application/x-git-upload-pack-request\r\n";

@@ -71,8 +71,7 @@ fn a_branch_that_moves_forward_leaves_nothing_behind() {
     let stage = Stage::seeded();
     let work = stage.work();
     for number in 0..3 {
-        stage.commit(&work, &format!("f{number}"), b"x\n");
-        stage.run_at(&work, &["push", "-q", "origin", "main"]);
+        stage.commit_and_push(&work, &format!("f{number}"), b"x\n");
     }
     wait_until("names of old tips are taken away", || stage.references("refs/terok").is_empty());
 }

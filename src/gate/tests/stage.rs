@@ -67,8 +67,7 @@ impl Stage {
         let work = stage.work();
         stage.run(&["init", "-q", "-b", "main", path(&work)]);
         stage.run_at(&work, &["remote", "add", "origin", &stage.url()]);
-        stage.commit(&work, "README", b"hello\n");
-        stage.run_at(&work, &["push", "-q", "origin", "main"]);
+        stage.commit_and_push(&work, "README", b"hello\n");
         stage
     }
 
@@ -127,6 +126,13 @@ impl Stage {
         self.run_at(work, &["add", name]);
         self.run_at(work, &["commit", "-q", "-m", name]);
         self.tip(work, "HEAD")
+    }
+
+    /// As [`Stage::commit`], and pushes `main`.
+    pub fn commit_and_push(&self, work: &Path, name: &str, content: &[u8]) -> String {
+        let tip = self.commit(work, name, content);
+        self.run_at(work, &["push", "-q", "origin", "main"]);
+        tip
     }
 
     pub fn tip(&self, dir: &Path, name: &str) -> String {

@@ -61,8 +61,7 @@ fn sixteen_clones_at_once_and_a_push_among_them() {
     let limits = gate::Limits { at_work: 3, ..gate::Limits::default() };
     let stage = Stage::seeded_with(limits);
     let work = stage.work();
-    stage.commit(&work, "content", &noise(5, 4 * MIB));
-    stage.run_at(&work, &["push", "-q", "origin", "main"]);
+    stage.commit_and_push(&work, "content", &noise(5, 4 * MIB));
     let clones: Vec<_> = (0..16)
         .map(|number| {
             let url = if number % 2 == 0 { stage.url() } else { stage.bridged() };
@@ -71,8 +70,7 @@ fn sixteen_clones_at_once_and_a_push_among_them() {
         })
         .collect();
     for number in 0..4 {
-        stage.commit(&work, &format!("more-{number}"), &noise(number, MIB));
-        stage.run_at(&work, &["push", "-q", "origin", "main"]);
+        stage.commit_and_push(&work, &format!("more-{number}"), &noise(number, MIB));
     }
     for (mut child, target) in clones {
         assert!(child.wait().unwrap().success());
@@ -131,8 +129,7 @@ fn a_fetch_with_a_compressed_request() {
         let text = format!("{number}\n");
         stage.run_at(&copy, &["commit", "-q", "--allow-empty", "-m", &text]);
     }
-    let tip = stage.commit(&work, "news", b"news\n");
-    stage.run_at(&work, &["push", "-q", "origin", "main"]);
+    let tip = stage.commit_and_push(&work, "news", b"news\n");
     let traced =
         stage.git(&["-C", path(&copy), "fetch", "-q", "origin"]).env("GIT_CURL_VERBOSE", "1").output().unwrap();
     let trace = String::from_utf8_lossy(&traced.stderr).to_ascii_lowercase();
