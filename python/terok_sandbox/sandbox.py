@@ -225,6 +225,8 @@ class Sandbox:
         container = self.runtime.container(name)
         if supervised:
             _native().sandbox_check_hooks(launch._place(self.config), name)
+            # The runtime directory of the login session is gone after a restart of the machine; podman needs its part.
+            (Path(self.config.runtime_dir) / "run" / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         container.start()
         if supervised:
             try:

@@ -139,6 +139,14 @@ impl Podman {
         self.call("start", name, ["start", name]).limit(START).success().map(drop)
     }
 
+    /// Lets a paused container go on.
+    ///
+    /// # Errors
+    /// As [`Podman::start`].
+    pub fn unpause(&self, name: &str) -> Result<(), PodmanError> {
+        self.call("unpause", name, ["unpause", name]).limit(QUERY).success().map(drop)
+    }
+
     /// Asks the container to end, and kills it after `seconds`.
     ///
     /// # Errors

@@ -114,6 +114,12 @@ class NullContainer:
     def start(self) -> None:
         self._runtime._states[self.name] = "running"
 
+    def exists(self) -> bool:
+        return self.state is not None
+
+    def unpause(self) -> None:
+        self._runtime._states[self.name] = "running"
+
     def stop(self, *, timeout: int = 10) -> None:
         self._runtime._states[self.name] = "exited"
 

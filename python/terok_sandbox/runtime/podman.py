@@ -114,6 +114,14 @@ class PodmanContainer:
         """True while the container runs."""
         return _native().podman_running(self.name)
 
+    def exists(self) -> bool:
+        """True when podman knows the container; ``RuntimeError`` when podman cannot be asked.
+
+        Where :attr:`state` is ``None``, this tells a container that is gone from a podman that does not answer.
+        """
+        with _as_runtime_error():
+            return _native().podman_inspect(self.name) is not None
+
     @property
     def image(self) -> Image | None:
         """The image that the container was made from."""
@@ -129,6 +137,11 @@ class PodmanContainer:
         """Starts the container; ``RuntimeError`` with podman's status and words."""
         with _as_runtime_error():
             _native().podman_start(self.name)
+
+    def unpause(self) -> None:
+        """Lets a paused container go on; ``RuntimeError`` as for :meth:`start`."""
+        with _as_runtime_error():
+            _native().podman_unpause(self.name)
 
     def stop(self, *, timeout: int = 10) -> None:
         """Stops the container, killing it after ``timeout`` seconds; ``RuntimeError`` as for :meth:`start`."""
