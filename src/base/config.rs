@@ -286,6 +286,45 @@ pub fn files_in(namespace: Namespace) -> Vec<(&'static str, PathBuf)> {
     files
 }
 
+/// The files whose content counts in this process, lowest priority first: those of [`files_in`], the one of the Python
+/// installation if [`set_prefix`] named it, and for root its own file as well.
+///
+/// Root's own file must belong to root: with `sudo`, the home directory may be somebody else's.
+pub fn sources_in(namespace: Namespace) -> Vec<(&'static str, PathBuf)> {
+    let mut sources = files_in(namespace);
+    if sources[0].0 == "override" {
+        return sources;
+    }
+    let prefix = PREFIX.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(file) = prefix.map(|dir| dir.join("etc/terok/config.yml"))
+        && crate::path::resolve(&file) != crate::path::resolve(&sources[0].1)
+    {
+        sources.insert(1, ("prefix", file));
+    }
+    if namespace.root
+        && let Ok(file) = user_file()
+        && std::fs::metadata(&file).is_ok_and(|about| about.uid() == 0)
+    {
+        sources.push(("user", file));
+    }
+    sources
+}
+
+/// The user's `config.yml`, root's too; `TEROK_CONFIG_FILE` does not move it.
+///
+/// # Errors
+/// [`PathError`] when there is no home directory.
+pub fn user_file() -> Result<PathBuf, PathError> {
+    Ok(Namespace { root: false }.config_dir("", None)?.join("config.yml"))
+}
+
+static PREFIX: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Names the directory of the Python installation, below which a distributor may have put a `config.yml`.
+pub fn set_prefix(dir: PathBuf) {
+    *PREFIX.lock().unwrap_or_else(PoisonError::into_inner) = Some(dir);
+}
+
 /// The file that edits go to: `TEROK_CONFIG_FILE`, else `config.yml` in the configuration directory.
 ///
 /// # Errors
@@ -299,47 +338,63 @@ pub fn writable_file() -> Result<PathBuf, PathError> {
 
 /// Tells one state of a file from another: device, inode, size, and both times in nanoseconds.
 type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
-type Cached = (Stamp, Arc<Map<String, Value>>);
+type Cached = (Stamp, Layer);
 static CACHE: Mutex<Option<HashMap<PathBuf, Cached>>> = Mutex::new(None);
 
-fn stamp(path: &Path) -> Option<Stamp> {
-    let about = std::fs::metadata(path).ok()?;
-    let (modified, changed) = ((about.mtime(), about.mtime_nsec()), (about.ctime(), about.ctime_nsec()));
-    Some((about.dev(), about.ino(), about.size(), modified, changed))
+/// What became of one file: its content, which is empty when there is a fault.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// The file and what it says.
+    pub scope: Scope,
+    /// Why it could not be used.
+    pub fault: Option<String>,
 }
 
-fn layer(label: &str, path: &Path) -> Option<Scope> {
-    let now = stamp(path)?;
+fn stamp(path: &Path) -> io::Result<Stamp> {
+    let about = std::fs::metadata(path)?;
+    let (modified, changed) = ((about.mtime(), about.mtime_nsec()), (about.ctime(), about.ctime_nsec()));
+    Ok((about.dev(), about.ino(), about.size(), modified, changed))
+}
+
+fn layer(label: &str, path: &Path) -> Option<Layer> {
+    let now = match stamp(path) {
+        Ok(now) => now,
+        Err(error) if missing(&error) => return None,
+        // A stamp that no file has: whatever it is that cannot be looked at is read again once it can be.
+        Err(_) => (0, 0, 0, (0, 0), (0, 0)),
+    };
     let mut guard = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
     let cache = guard.get_or_insert_with(HashMap::new);
-    let known = cache.get(path).filter(|(then, _)| *then == now);
-    let data = match known {
-        Some((_, data)) => Arc::clone(data),
-        None => {
-            let data = Arc::new(read_or_complain(path));
-            cache.insert(path.to_owned(), (now, Arc::clone(&data)));
-            data
-        }
-    };
-    Some(Scope { level: label.to_owned(), source: Some(path.to_owned()), data })
+    if let Some((_, known)) = cache.get(path).filter(|(then, _)| *then == now) {
+        let mut known = known.clone();
+        label.clone_into(&mut known.scope.level);
+        return Some(known);
+    }
+    let found = read_or_complain(label, path);
+    cache.insert(path.to_owned(), (now, found.clone()));
+    Some(found)
 }
 
-fn read_or_complain(path: &Path) -> Map<String, Value> {
-    match load_yaml_scope("", path) {
-        Ok(scope) => Arc::unwrap_or_clone(scope.data),
+fn read_or_complain(label: &str, path: &Path) -> Layer {
+    match load_yaml_scope(label, path) {
+        Ok(scope) => Layer { scope, fault: None },
         Err(error) => {
             let text = crate::fault::explain(&error);
             let text = text.split("\nhint: ").next().unwrap_or_default();
             notice::leave(&format!("{text}; its settings are ignored"));
-            Map::new()
+            Layer { scope: scope(label, path, Map::new()), fault: Some(text.to_owned()) }
         }
     }
 }
 
-/// The layers of this process as a stack; broken ones are left out (see [`crate::notice`]).
+/// The files of this process that exist, lowest priority first, also the broken ones; those leave a [`crate::notice`].
+pub fn layers(namespace: Namespace) -> Vec<Layer> {
+    sources_in(namespace).iter().filter_map(|(label, path)| layer(label, path)).collect()
+}
+
+/// The layers of this process as a stack; a broken one is empty.
 pub fn stack(namespace: Namespace) -> Stack {
-    let files = files_in(namespace);
-    Stack(files.iter().filter_map(|(label, path)| layer(label, path)).collect())
+    Stack(layers(namespace).into_iter().map(|layer| layer.scope).collect())
 }
 
 /// The merged section `name`, typed; members that are null are left out.
@@ -423,11 +478,11 @@ mod tests {
         assert_eq!(layer("x", &path), None);
         std::fs::write(&path, "a: 1\n").unwrap();
         let first = layer("x", &path).unwrap();
-        assert!(Arc::ptr_eq(&first.data, &layer("x", &path).unwrap().data));
+        assert!(Arc::ptr_eq(&first.scope.data, &layer("x", &path).unwrap().scope.data));
         crate::edit::update_section(&path, "s", json!({"k": true}).as_object().unwrap()).unwrap();
-        assert_eq!(layer("x", &path).unwrap().data["s"], json!({"k": true}));
+        assert_eq!(layer("x", &path).unwrap().scope.data["s"], json!({"k": true}));
         std::fs::write(&path, "b: 22\n").unwrap();
-        assert_eq!(layer("x", &path).unwrap().data.get("s"), None);
+        assert_eq!(layer("x", &path).unwrap().scope.data.get("s"), None);
     }
 
     #[test]
@@ -436,9 +491,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("broken-layer.yml");
         std::fs::write(&path, "a: 1\nb: [hunter2\n").unwrap();
-        assert!(layer("x", &path).unwrap().data.is_empty());
+        assert!(layer("x", &path).unwrap().scope.data.is_empty());
         std::fs::write(&path, "a: 1\nb: [hunter2\n").unwrap();
-        assert!(layer("x", &path).unwrap().data.is_empty());
+        assert!(layer("x", &path).unwrap().scope.data.is_empty());
         let said = notice::take();
         let ours: Vec<_> = said.iter().filter(|text| text.contains("broken-layer.yml")).collect();
         assert_eq!(ours.len(), 1, "{said:?}");

@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::fault::{Fault, Kind};
 use crate::{env, user};
@@ -42,6 +43,9 @@ impl Fault for PathError {
     }
 }
 
+/// 0: nobody pretends; 1: root; 2: not root.
+static PRETENDED: AtomicU8 = AtomicU8::new(0);
+
 /// Which set of default directories applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Namespace {
@@ -52,7 +56,17 @@ pub struct Namespace {
 impl Namespace {
     /// The one of this process.
     pub fn current() -> Self {
-        Self { root: user::is_really_root() }
+        match PRETENDED.load(Ordering::Relaxed) {
+            0 => Self { root: user::is_really_root() },
+            pretended => Self { root: pretended == 1 },
+        }
+    }
+
+    /// Makes [`Namespace::current`] answer `root` whoever we are, or the truth again.
+    ///
+    /// For whoever embeds the library and keeps its files elsewhere.
+    pub fn pretend(root: Option<bool>) {
+        PRETENDED.store(root.map_or(0, |root| 2 - u8::from(root)), Ordering::Relaxed);
     }
 
     /// State directory `subdir`; see [`state_dir`].

@@ -5,3 +5,15 @@
 //! - an identifier is checked before it becomes part of a path;
 //! - whatever is written is written whole or not at all, and keeps the comments of its author;
 //! - values never break out of the YAML they are put into.
+
+mod coerce;
+mod fault;
+pub mod id;
+pub mod identity;
+pub mod place;
+pub mod schema;
+mod schema_table;
+pub mod setting;
+pub mod wizard;
+
+pub use fault::ProjectError;

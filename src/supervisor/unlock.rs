@@ -236,7 +236,7 @@ fn watched_files(sidecar: &Sidecar) -> Vec<PathBuf> {
     let vault = &sidecar.db_path;
     let log = vault.with_file_name(format!("{}-wal", vault.file_name().unwrap_or_default().to_string_lossy()));
     let mut files = vec![vault.clone(), log, paths::session_file(sidecar), sealed_file(sidecar)];
-    files.extend(base::config::files().into_iter().map(|(_, path)| path));
+    files.extend(base::config::sources_in(base::path::Namespace::current()).into_iter().map(|(_, path)| path));
     files
 }
 

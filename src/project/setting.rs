@@ -1,0 +1,157 @@
+//! The settings of `config.yml`, merged and checked.
+//!
+//! Invariants: the layers are the ones every other reader of this process uses (`base::config`), and a changed file is
+//! seen by the next [`load`]; a broken section or layer leaves its defaults, the others keep their values, and
+//! [`Settings::problems`] tells what is wrong, so that nothing is launched on settings that its author did not mean.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base::config::{self, Layer};
+use base::fault::{Fault, Kind};
+use base::path::Namespace;
+use serde_json::{Map, Value};
+
+use crate::schema::{self, Document, FieldError};
+
+/// Configuration that cannot be acted on.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration is not in order: {}", .0.join("; "))]
+pub struct BadSettings(Vec<String>);
+
+impl Fault for BadSettings {
+    fn code(&self) -> &'static str {
+        "config-invalid"
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("correct it first: until then its defaults would apply, which may be less strict".to_owned())
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+}
+
+/// One state of the settings.
+#[derive(Debug)]
+pub struct Settings {
+    layers: Vec<Layer>,
+    raw: Map<String, Value>,
+    valid: Value,
+    errors: Vec<FieldError>,
+}
+
+static CURRENT: Mutex<Option<Arc<Settings>>> = Mutex::new(None);
+
+/// The settings as the files are now.
+pub fn load() -> Arc<Settings> {
+    let layers = config::layers(Namespace::current());
+    let mut guard = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = guard.as_ref().filter(|known| same(&known.layers, &layers)) {
+        return Arc::clone(known);
+    }
+    let found = Arc::new(Settings::of(layers));
+    *guard = Some(Arc::clone(&found));
+    found
+}
+
+/// Forgets the settings and the files they came from.
+pub fn forget() {
+    config::forget();
+    *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
+/// What is wrong with the configuration, one line each.
+pub fn problems() -> Vec<String> {
+    load().problems()
+}
+
+/// Refuses to go on while the configuration is not in order.
+///
+/// # Errors
+/// [`BadSettings`] with every problem.
+pub fn require_valid() -> Result<(), BadSettings> {
+    match problems() {
+        problems if problems.is_empty() => Ok(()),
+        problems => Err(BadSettings(problems)),
+    }
+}
+
+fn same(known: &[Layer], now: &[Layer]) -> bool {
+    let alike = |(a, b): (&Layer, &Layer)| Arc::ptr_eq(&a.scope.data, &b.scope.data) && a.scope.source == b.scope.source;
+    known.len() == now.len() && known.iter().zip(now).all(alike)
+}
+
+impl Settings {
+    fn of(layers: Vec<Layer>) -> Self {
+        let mut stack = config::Stack::default();
+        layers.iter().for_each(|layer| stack.push(layer.scope.clone()));
+        let raw = stack.resolve();
+        let (valid, errors) = schema::salvage(Document::Global, &Value::Object(raw.clone()));
+        Self { layers, raw, valid, errors }
+    }
+
+    /// The merged files, unchecked.
+    pub fn raw(&self) -> &Map<String, Value> {
+        &self.raw
+    }
+
+    /// A merged section, unchecked; empty when it is no mapping.
+    pub fn raw_section(&self, name: &str) -> Map<String, Value> {
+        self.raw.get(name).and_then(Value::as_object).cloned().unwrap_or_default()
+    }
+
+    /// All settings, checked, with their defaults.
+    pub fn valid(&self) -> &Value {
+        &self.valid
+    }
+
+    /// The checked value of `section.key`, or of a key at the top; `Null` when the table knows no such key.
+    pub fn value(&self, dotted: &str) -> &Value {
+        dotted.split('.').fold(&self.valid, |found, key| found.get(key).unwrap_or(&Value::Null))
+    }
+
+    /// A text that is set.
+    pub fn text(&self, dotted: &str) -> Option<&str> {
+        self.value(dotted).as_str()
+    }
+
+    /// A truth value.
+    pub fn flag(&self, dotted: &str) -> bool {
+        self.value(dotted) == true
+    }
+
+    /// A number that is set.
+    pub fn number(&self, dotted: &str) -> Option<i64> {
+        self.value(dotted).as_i64()
+    }
+
+    /// A list of texts that is set.
+    pub fn texts(&self, dotted: &str) -> Option<Vec<String>> {
+        let items = self.value(dotted).as_array()?;
+        Some(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+    }
+
+    /// The files the settings come from, lowest priority first.
+    pub fn sources(&self) -> Vec<PathBuf> {
+        self.layers.iter().filter_map(|layer| layer.scope.source.clone()).collect()
+    }
+
+    /// What is wrong with keys and values.
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
+    /// Why files could not be used.
+    pub fn faults(&self) -> impl Iterator<Item = &str> {
+        self.layers.iter().filter_map(|layer| layer.fault.as_deref())
+    }
+
+    /// One line per unusable file and per wrong key, safe to print; values of secrets do not occur.
+    pub fn problems(&self) -> Vec<String> {
+        let files = self.faults().map(base::text::sanitize_tty);
+        let keys = self.errors.iter().map(|error| base::text::sanitize_tty(&error.line(".")));
+        files.chain(keys).collect()
+    }
+}
