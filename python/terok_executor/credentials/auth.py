@@ -12,19 +12,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from terok_executor.credentials.oauth import AuthSession, prepare_oauth_session
 from terok_executor.credentials.provider import AuthProvider
 
 __all__ = [  # noqa: F822
     "AUTH_PROVIDERS",
     "AuthKeyConfig",
     "AuthProvider",
+    "AuthSession",
     "Authenticator",
     "api_key_command",
     "authenticate",
+    "prepare_oauth_session",
     "store_api_key",
 ]
 
-AuthProvider.__module__ = __name__
+for _moved in (AuthProvider, AuthSession, prepare_oauth_session):
+    _moved.__module__ = __name__
 
 
 @dataclasses.dataclass(frozen=True)
