@@ -120,7 +120,7 @@ async fn brokering(dir: &Path) {
     let broker = Broker::new(config, VaultCell::open(Arc::new(store))).expect("a broker");
     let listener = base::socket::bind_unix(&dir.join("vault.sock")).expect("a socket");
     announce("ready");
-    broker.serve_unix(listener, std::future::pending()).await.expect("serving");
+    server::serve(broker, base::socket::Listener::Unix(listener), std::future::pending()).await.expect("serving");
 }
 
 // -------------------------------------------------------------------------------------------------- the other side

@@ -48,7 +48,7 @@ fn serve(base: &Path) -> ExitCode {
     runtime.block_on(async {
         let listener = base::socket::bind_tcp(0).expect("a port");
         announce(&listener.local_addr().expect("an address").port().to_string());
-        gate.serve_tcp(listener, std::future::pending()).await.expect("serving");
+        server::serve(gate, base::socket::Listener::Tcp(listener), std::future::pending()).await.expect("serving");
     });
     ExitCode::SUCCESS
 }

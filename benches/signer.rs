@@ -51,7 +51,7 @@ fn signing(dir: &Path) -> ExitCode {
         let agent = Agent::new(access, VaultCell::open(Arc::new(store)));
         let listener = base::socket::bind_unix(&dir.join("signer.sock")).expect("a socket");
         announce("ready");
-        agent.serve_unix(listener, std::future::pending()).await.expect("serving");
+        server::serve(agent, base::socket::Listener::Unix(listener), std::future::pending()).await.expect("serving");
     });
     ExitCode::SUCCESS
 }

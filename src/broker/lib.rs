@@ -12,7 +12,6 @@
 //! Refuses paths with dot segments. Everything runs on the caller's single-threaded runtime;
 //! TLS, connections and the audit file come into being when first needed.
 
-use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -60,7 +59,7 @@ pub struct BrokerConfig {
     pub lock_dir: PathBuf,
 }
 
-/// The broker of one container. Clones share everything.
+/// The broker of one container, served by [`server::serve`]. Clones share everything.
 #[derive(Clone)]
 pub struct Broker(Arc<proxy::Proxy>);
 
@@ -80,35 +79,5 @@ impl Broker {
             ending: tokio::sync::watch::Sender::new(false),
             refreshing: refresh::Refreshing::new(config.lock_dir),
         })))
-    }
-
-    /// Serves a bound Unix socket until `stop` resolves; requests under way then get a second to finish. The socket's
-    /// name stays; whoever bound it removes it.
-    ///
-    /// Must run inside a tokio runtime with I/O and time enabled.
-    ///
-    /// # Errors
-    /// [`BrokerError::Serve`] when the runtime cannot take the socket.
-    pub async fn serve_unix(&self, listener: UnixListener, stop: impl Future<Output = ()>) -> Result<(), BrokerError> {
-        listener.set_nonblocking(true).map_err(BrokerError::Serve)?;
-        let listener = tokio::net::UnixListener::from_std(listener).map_err(BrokerError::Serve)?;
-        serve::serve(self.0.clone(), listener, stop).await;
-        Ok(())
-    }
-
-    /// Serves a bound loopback port, for connections of the operator's own processes; otherwise as
-    /// [`Broker::serve_unix`].
-    ///
-    /// # Errors
-    /// [`BrokerError::Serve`] when the runtime cannot take the socket.
-    pub async fn serve_tcp(
-        &self,
-        listener: std::net::TcpListener,
-        stop: impl Future<Output = ()>,
-    ) -> Result<(), BrokerError> {
-        listener.set_nonblocking(true).map_err(BrokerError::Serve)?;
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(BrokerError::Serve)?;
-        serve::serve(self.0.clone(), listener, stop).await;
-        Ok(())
     }
 }

@@ -17,10 +17,8 @@ mod pump;
 pub mod push;
 pub mod reference;
 mod reply;
-mod running;
 mod serve;
 
-use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,7 +26,6 @@ use base::secret::Secret;
 
 pub use desk::Limits;
 pub use fault::GateError;
-pub use running::Running;
 
 /// What a gate serves, and to whom.
 #[derive(Debug, Clone)]
@@ -43,7 +40,8 @@ pub struct GateConfig {
     pub limits: Limits,
 }
 
-/// The gate of one container.
+/// The gate of one container, served by [`server::serve`]. Clones share everything.
+#[derive(Clone)]
 pub struct Gate(Arc<desk::Desk>);
 
 impl Gate {
@@ -60,29 +58,5 @@ impl Gate {
         }
         let repository = config.base.join(format!("{}.git", config.scope));
         Ok(Self(Arc::new(desk::Desk::new(config.scope, config.token, repository, config.limits))))
-    }
-
-    /// Serves a bound Unix socket until `stop` resolves. Needs a tokio runtime.
-    ///
-    /// # Errors
-    /// [`GateError::Serve`].
-    pub async fn serve_unix(self, listener: UnixListener, stop: impl Future<Output = ()>) -> Result<(), GateError> {
-        let listener = tokio::net::UnixListener::from_std(listener).map_err(GateError::Serve)?;
-        serve::serve(self.0, listener, stop).await;
-        Ok(())
-    }
-
-    /// Serves a bound port of the loopback address, for our own user only, until `stop` resolves. Needs a tokio runtime.
-    ///
-    /// # Errors
-    /// [`GateError::Serve`].
-    pub async fn serve_tcp(
-        self,
-        listener: std::net::TcpListener,
-        stop: impl Future<Output = ()>,
-    ) -> Result<(), GateError> {
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(GateError::Serve)?;
-        serve::serve(self.0, listener, stop).await;
-        Ok(())
     }
 }

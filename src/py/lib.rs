@@ -19,6 +19,7 @@ mod podman;
 mod port;
 mod project;
 mod sandbox;
+mod server;
 mod signer;
 mod supervisor;
 mod task;
@@ -32,6 +33,7 @@ fn _lib(m: &Bound<'_, PyModule>) -> PyResult<()> {
     vault::register(m)?;
     passphrase::register(m)?;
     key::register(m)?;
+    server::register(m)?;
     signer::register(m)?;
     mirror::register(m)?;
     gate::register(m)?;

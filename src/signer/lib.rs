@@ -9,26 +9,20 @@
 //!
 //! Everything but listing and signing is refused: adding and removing keys, constraints, locking, extensions.
 
-use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use vault::{Owner, VaultCell};
 
 mod access;
-mod fault;
 mod frame;
 mod handshake;
 mod keyring;
-mod peer;
-mod running;
 mod serve;
 mod session;
 
-pub use fault::SignerError;
 pub use frame::LONGEST_FRAME;
 pub use handshake::{LONGEST_TOKEN, READ_LIMIT};
-pub use running::Running;
 pub use serve::MOST_CONNECTIONS;
 pub use session::IDLE_LIMIT;
 
@@ -41,7 +35,7 @@ pub enum Access {
     Scope(String),
 }
 
-/// The SSH agent of one container, or of one use on the host. Clones share everything.
+/// The SSH agent of one container, or of one use on the host, served by [`server::serve`]. Clones share everything.
 #[derive(Clone)]
 pub struct Agent(Arc<session::Desk>);
 
@@ -49,35 +43,6 @@ impl Agent {
     /// Opens nothing; the vault may still be locked.
     pub fn new(access: Access, vault: VaultCell) -> Self {
         Self(Arc::new(session::Desk::new(access, vault)))
-    }
-
-    /// Serves a bound Unix socket until `stop` resolves. The socket's name stays; whoever bound it removes it.
-    ///
-    /// Must run inside a tokio runtime with I/O and time enabled.
-    ///
-    /// # Errors
-    /// [`SignerError::Serve`] when the runtime cannot take the socket.
-    pub async fn serve_unix(&self, listener: UnixListener, stop: impl Future<Output = ()>) -> Result<(), SignerError> {
-        listener.set_nonblocking(true).map_err(SignerError::Serve)?;
-        let listener = tokio::net::UnixListener::from_std(listener).map_err(SignerError::Serve)?;
-        serve::serve(self.0.clone(), listener, stop).await;
-        Ok(())
-    }
-
-    /// Serves a bound loopback port, for connections of the operator's own processes; otherwise as
-    /// [`Agent::serve_unix`].
-    ///
-    /// # Errors
-    /// [`SignerError::Serve`] when the runtime cannot take the socket.
-    pub async fn serve_tcp(
-        &self,
-        listener: std::net::TcpListener,
-        stop: impl Future<Output = ()>,
-    ) -> Result<(), SignerError> {
-        listener.set_nonblocking(true).map_err(SignerError::Serve)?;
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(SignerError::Serve)?;
-        serve::serve(self.0.clone(), listener, stop).await;
-        Ok(())
     }
 
     /// Serves one connection, of whatever kind, to its end; `who` names the other side in the log.

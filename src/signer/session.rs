@@ -4,7 +4,6 @@
 //! a message takes longer than a slow line needs, or at a frame that is no frame. Everything else that goes wrong is
 //! answered with a failure.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
@@ -194,12 +193,4 @@ async fn sign_aside(desk: &Desk, chosen: Chosen, data: &[u8], flags: u32) -> Res
     let _turn = desk.slow.acquire().await;
     let signing = tokio::task::spawn_blocking(move || chosen.sign(&data, flags));
     signing.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
-}
-
-/// Serves one connection as a task of its own.
-pub async fn attend<S>(desk: Arc<Desk>, stream: S, who: String, ending: impl Future<Output = ()>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    converse(&desk, stream, &who, ending).await;
 }

@@ -5,7 +5,6 @@
 
 use std::path::PathBuf;
 
-use base::socket::Listener;
 use broker::{Broker, BrokerConfig, Markers};
 use wire::sidecar::Sidecar;
 
@@ -51,10 +50,6 @@ fn lock_dir(sidecar: &Sidecar) -> PathBuf {
     sidecar.runtime_dir.join("terok/vault/locks")
 }
 
-fn failed(error: broker::BrokerError) -> SupervisorError {
-    SupervisorError::service(NAME, error)
-}
-
 impl Service for CredentialService {
     fn name(&self) -> &'static str {
         NAME
@@ -65,14 +60,8 @@ impl Service for CredentialService {
     }
 
     fn serve(&self, shift: Shift) -> Result<Serving, SupervisorError> {
-        let broker = Broker::new(self.config.clone(), shift.vault.clone()).map_err(failed)?;
-        let stop = async move { shift.ended().await };
-        Ok(match self.listening.copy()? {
-            Listener::Unix(listener) => {
-                Box::pin(async move { broker.serve_unix(listener, stop).await.map_err(failed) })
-            }
-            Listener::Tcp(listener) => Box::pin(async move { broker.serve_tcp(listener, stop).await.map_err(failed) }),
-        })
+        let broker = Broker::new(self.config.clone(), shift.vault.clone());
+        self.listening.serve(broker.map_err(|error| SupervisorError::service(NAME, error))?, shift)
     }
 }
 

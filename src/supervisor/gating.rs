@@ -6,7 +6,6 @@
 use std::path::PathBuf;
 
 use base::secret::Secret;
-use base::socket::Listener;
 use gate::{Gate, GateConfig, Limits};
 use wire::sidecar::Sidecar;
 
@@ -49,10 +48,6 @@ impl GateService {
     }
 }
 
-fn failed(error: gate::GateError) -> SupervisorError {
-    SupervisorError::service(NAME, error)
-}
-
 impl Service for GateService {
     fn name(&self) -> &'static str {
         NAME
@@ -63,12 +58,8 @@ impl Service for GateService {
     }
 
     fn serve(&self, shift: Shift) -> Result<Serving, SupervisorError> {
-        let gate = Gate::new(self.config()).map_err(failed)?;
-        let stop = async move { shift.ended().await };
-        Ok(match self.listening.copy()? {
-            Listener::Unix(listener) => Box::pin(async move { gate.serve_unix(listener, stop).await.map_err(failed) }),
-            Listener::Tcp(listener) => Box::pin(async move { gate.serve_tcp(listener, stop).await.map_err(failed) }),
-        })
+        let gate = Gate::new(self.config()).map_err(|error| SupervisorError::service(NAME, error))?;
+        self.listening.serve(gate, shift)
     }
 }
 

@@ -1,11 +1,12 @@
-//! The one socket or port of a service: planned from the sidecar, bound in the watchdog, copied for every worker.
+//! The one socket or port of a service: planned from the sidecar, bound in the watchdog, served from a copy by every worker.
 
 use base::socket::{Listener, bind_tcp, bind_unix};
+use server::Attend;
 use wire::sidecar::{IpcMode, Sidecar};
 
 use crate::fault::SupervisorError;
 use crate::paths;
-use crate::service::Endpoint;
+use crate::service::{Endpoint, Serving, Shift};
 
 /// A service's socket before and after it is bound.
 pub struct Listening {
@@ -52,12 +53,17 @@ impl Listening {
         Ok(vec![self.endpoint.clone()])
     }
 
-    /// A handle for one time of serving; the original serves the next time, should this one fail.
+    /// Serves one time, until `shift` is over; the original serves the next time, should this one fail.
     ///
     /// # Errors
     /// [`SupervisorError::Spawn`] when no descriptor is left or nothing was bound.
-    pub fn copy(&self) -> Result<Listener, SupervisorError> {
+    pub fn serve<A: Attend>(&self, attendant: A, shift: Shift) -> Result<Serving, SupervisorError> {
         let unbound = || std::io::Error::from(std::io::ErrorKind::NotConnected);
-        self.listener.as_ref().ok_or_else(unbound).and_then(Listener::try_clone).map_err(SupervisorError::Spawn)
+        let copy = self.listener.as_ref().ok_or_else(unbound).and_then(Listener::try_clone);
+        let (service, copy) = (self.service, copy.map_err(SupervisorError::Spawn)?);
+        Ok(Box::pin(async move {
+            let served = server::serve(attendant, copy, shift.ended()).await;
+            served.map_err(|error| SupervisorError::service(service, error))
+        }))
     }
 }

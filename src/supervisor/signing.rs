@@ -3,7 +3,6 @@
 //! It is always there, as the broker is: whether the container may use a key is a question to the vault, asked for every
 //! connection. While the vault is locked connections are closed, and served once it is open.
 
-use base::socket::Listener;
 use signer::{Access, Agent};
 use vault::Owner;
 use wire::sidecar::Sidecar;
@@ -33,10 +32,6 @@ impl SigningService {
     }
 }
 
-fn failed(error: signer::SignerError) -> SupervisorError {
-    SupervisorError::service(NAME, error)
-}
-
 impl Service for SigningService {
     fn name(&self) -> &'static str {
         NAME
@@ -48,11 +43,7 @@ impl Service for SigningService {
 
     fn serve(&self, shift: Shift) -> Result<Serving, SupervisorError> {
         let agent = Agent::new(Access::Tokens(self.owner.clone()), shift.vault.clone());
-        let stop = async move { shift.ended().await };
-        Ok(match self.listening.copy()? {
-            Listener::Unix(listener) => Box::pin(async move { agent.serve_unix(listener, stop).await.map_err(failed) }),
-            Listener::Tcp(listener) => Box::pin(async move { agent.serve_tcp(listener, stop).await.map_err(failed) }),
-        })
+        self.listening.serve(agent, shift)
     }
 }
 

@@ -299,7 +299,7 @@ impl Stage {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.spawn(leap(leaps));
             runtime
-                .block_on(broker.serve_unix(listener, async {
+                .block_on(server::serve(broker, base::socket::Listener::Unix(listener), async {
                     let _ = stopped.await;
                 }))
                 .unwrap();

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use base::socket::Listener;
 use gate::Limits;
 
 use crate::stage::{Stage, TOKEN, noise, path, wait_until};
@@ -239,6 +240,7 @@ fn serve(dir: &Path) {
         let listener = base::socket::bind_tcp(0).unwrap();
         let port = listener.local_addr().unwrap().port();
         std::fs::write(dir.join("killed.port"), format!("{port}\n")).unwrap();
-        gate::Gate::new(config).unwrap().serve_tcp(listener, std::future::pending()).await.unwrap();
+        let gate = gate::Gate::new(config).unwrap();
+        server::serve(gate, Listener::Tcp(listener), std::future::pending()).await.unwrap();
     });
 }

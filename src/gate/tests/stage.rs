@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use base::secret::Secret;
+use base::socket::Listener;
 use gate::{Gate, GateConfig, Limits};
 use tokio::sync::oneshot;
 
@@ -48,9 +49,9 @@ impl Stage {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let [first, second] = gates;
-                tokio::spawn(first.serve_unix(unix, std::future::pending()));
+                tokio::spawn(server::serve(first, Listener::Unix(unix), std::future::pending()));
                 let stop = async { stopped.await.unwrap_or_default() };
-                second.serve_tcp(tcp, stop).await.unwrap();
+                server::serve(second, Listener::Tcp(tcp), stop).await.unwrap();
             });
         });
         let forwarded = forward(socket);

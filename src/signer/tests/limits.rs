@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use signer::{Access, IDLE_LIMIT, MOST_CONNECTIONS, Running};
+use server::Running;
+use signer::{Access, IDLE_LIMIT, MOST_CONNECTIONS};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 

@@ -1,6 +1,7 @@
 //! What a token opens, and what ends when it is revoked.
 
-use signer::{Access, Running};
+use server::Running;
+use signer::Access;
 use vault::Owner;
 
 use crate::stage::{Client, FAILURE, Key, SCOPE, SUBJECT, Stage, owner, sign_request, strings};

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::secret::Secret;
-use signer::{Access, Agent, Running};
+use server::Running;
+use signer::{Access, Agent};
 use vault::{Owner, Store, VaultCell};
 
 pub const SCOPE: &str = "proj";
