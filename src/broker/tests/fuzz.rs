@@ -110,10 +110,9 @@ fn upstream(port_of_evil: u16) -> (u16, Arc<AtomicUsize>) {
                         return;
                     }
                     text.extend_from_slice(&piece[..size]);
-                    if !text.windows(4).any(|w| w == b"\r\n\r\n") {
-                        continue;
-                    }
-                    let head = String::from_utf8_lossy(&text).to_lowercase();
+                    // What comes after the head is the client's own body, and may say anything.
+                    let Some(end) = text.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+                    let head = String::from_utf8_lossy(&text[..end + 2]).to_lowercase();
                     let good = head.matches(&format!("authorization: bearer {REAL}")).count() == 1
                         && head.contains(&format!("\r\nhost: 127.0.0.1:{port}\r\n"))
                         && !head.contains(&format!("\r\nhost: 127.0.0.1:{port_of_evil}"))
