@@ -134,6 +134,26 @@ pub fn set_in_section(text: &str, section: &str, updates: &Map<String, Value>) -
     }
 }
 
+/// Takes one key out of the top level of `text`; comments, order and quotes of the rest stay.
+///
+/// # Errors
+/// [`YamlError`]; then nothing should be written.
+pub fn remove_key(text: &str, key: &str) -> Result<String, YamlError> {
+    let mut after = parse_mapping(text)?;
+    if after.shift_remove(key).is_none() {
+        return Ok(text.to_owned());
+    }
+    let unstable = || YamlError::Unstable(key.to_owned());
+    let file = YamlFile::from_str(text).map_err(|_| unstable())?;
+    let root = file.documents().next().and_then(|document| document.as_mapping()).ok_or_else(unstable)?;
+    root.remove(key);
+    let changed = with_final_newline(file.to_string());
+    match parse_mapping(&changed) {
+        Ok(read) if read == after => Ok(changed),
+        _ => Err(unstable()),
+    }
+}
+
 fn expected(before: &Map<String, Value>, section: &str, updates: &Map<String, Value>) -> Map<String, Value> {
     let mut after = before.clone();
     let mut merged = match before.get(section) {
@@ -294,6 +314,18 @@ mod tests {
                 Err(error) => assert_eq!((text, error.code()), ("null\n", "yaml-edit-unstable")),
             }
         }
+    }
+
+    #[test]
+    fn a_key_is_taken_out_and_nothing_else() {
+        let text = "# top\na: 1\nagent:\n  model: x # which\n  subagents:\n  - file: y\n\n# about images\nimage:\n  agents: 'all' # c\n";
+        let changed = remove_key(text, "agent").unwrap();
+        assert!(changed.starts_with("# top\na: 1\n") && changed.ends_with("\n# about images\nimage:\n  agents: 'all' # c\n"));
+        assert!(changed.lines().count() <= 6, "{changed}");
+        assert_eq!(remove_key(text, "other").unwrap(), text);
+        assert_eq!(parse(&remove_key("agent: {a: 1}\n", "agent").unwrap()).unwrap(), json!({}));
+        assert_eq!(parse(&remove_key("{agent: {a: 1}, z: 1}\n", "agent").unwrap()).unwrap(), json!({"z": 1}));
+        assert!(remove_key("- a\n", "agent").is_err());
     }
 
     #[test]

@@ -72,6 +72,9 @@ pub enum ProjectError {
     /// `shared_dir` is not absolute.
     #[error("shared_dir must be an absolute path, not `{}`", sanitize_tty(.0))]
     SharedDir(String),
+    /// A path that is no text cannot be handed on.
+    #[error("path `{}` is not UTF-8", sanitize_tty(&.0.to_string_lossy()))]
+    NotText(PathBuf),
     /// `git.authorship` is none of its values.
     #[error("invalid git.authorship `{}`; valid values: {}", sanitize_tty(.0), crate::identity::AUTHORSHIP_MODES.join(", "))]
     Authorship(String),
@@ -137,6 +140,7 @@ impl Fault for ProjectError {
             Self::Renamed { .. } => "project-renamed",
             Self::NoGate(_) => "project-no-gate",
             Self::SharedDir(_) => "project-shared-dir",
+            Self::NotText(_) => "project-path",
             Self::Authorship(_) => "git-authorship",
             Self::NoPreset { .. } => "preset-unknown",
             Self::BadPreset(_) => "preset-name",
@@ -166,7 +170,6 @@ impl Fault for ProjectError {
 
     fn kind(&self) -> Kind {
         match self {
-            Self::Write { .. } => Kind::Os,
             Self::Render(_) => Kind::Value,
             Self::Missing(_) | Self::UnknownBase(_) => Kind::Key,
             Self::Path(source) => source.kind(),

@@ -6,11 +6,17 @@
 //! - whatever is written is written whole or not at all, and keeps the comments of its author;
 //! - values never break out of the YAML they are put into.
 
+pub mod change;
 mod coerce;
+pub mod discover;
+mod document;
 mod fault;
 pub mod id;
 pub mod identity;
+pub mod log;
+pub mod model;
 pub mod place;
+pub mod preset;
 pub mod schema;
 mod schema_table;
 pub mod setting;

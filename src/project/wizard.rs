@@ -11,7 +11,7 @@ use minijinja::{Environment, UndefinedBehavior, context};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{ProjectError, id};
+use crate::{ProjectError, change, id};
 
 const TEMPLATE: &str = include_str!("../../python/terok/resources/templates/project.yml.j2");
 /// The wizard's base images: slug, label, image.
@@ -171,11 +171,7 @@ pub fn write(projects: &Path, id: &str, text: &str, overwrite: bool) -> Result<P
     let dir = projects.join(id);
     let path = dir.join("project.yml");
     file::create_private_dir(&dir).map_err(ProjectError::write(&dir))?;
-    let written = match overwrite {
-        true => file::write_atomic(&path, text.as_bytes(), file::PUBLIC),
-        false => file::create_new(&path, text.as_bytes(), file::PUBLIC).map(drop),
-    };
-    written.map_err(ProjectError::write(&path))?;
+    change::publish(&path, text, overwrite).map_err(ProjectError::write(&path))?;
     Ok(path)
 }
 

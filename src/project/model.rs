@@ -1,0 +1,297 @@
+//! One project as the rest of the product sees it: `project.yml`, checked, with everything derived that it leaves open.
+//!
+//! Invariants: the id is well formed and is the name of the project's directory; every path is absolute; `~` stands for
+//! the home directory and a relative path starts at the project's directory, whatever the current one is; gatekeeping
+//! has its gate. What a project leaves open of `run`, `image.base_image` and the shield follows `config.yml`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base::path::{expand_home, resolve};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::identity::{self, Identity, Person};
+use crate::schema::{self, Document};
+use crate::setting::{self, Settings};
+use crate::{ProjectError, document, id, place};
+
+/// Name of a project's file.
+pub const FILE: &str = "project.yml";
+
+/// What all projects have in common: directories, settings, git's own identity. Read once per listing.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Projects of the user.
+    pub user_projects: PathBuf,
+    /// Projects of the system.
+    pub system_projects: PathBuf,
+    /// Workspaces of tasks.
+    pub live: PathBuf,
+    /// Mirrors.
+    pub gates: PathBuf,
+    /// Build contexts.
+    pub builds: PathBuf,
+    /// `config.yml`.
+    pub settings: Arc<Settings>,
+    /// Git's global name and address.
+    pub git: Person,
+}
+
+impl Surroundings {
+    /// Those of this process, now.
+    ///
+    /// # Errors
+    /// [`ProjectError::Path`] when there is no home directory.
+    pub fn current() -> Result<Self, ProjectError> {
+        Ok(Self {
+            user_projects: place::user_projects_dir()?,
+            system_projects: place::projects_dir()?,
+            live: place::sandbox_live_dir()?,
+            gates: place::gate_repos_dir()?,
+            builds: place::build_dir()?,
+            settings: setting::load(),
+            git: identity::git_global(),
+        })
+    }
+}
+
+/// The fields of a project, named as Python names them; their meaning is that of the keys they come from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the schema describes the keys")]
+pub struct Model {
+    pub id: String,
+    pub security_class: String,
+    pub isolation: String,
+    pub upstream_url: Option<String>,
+    pub default_branch: Option<String>,
+    pub root: PathBuf,
+    pub tasks_root: PathBuf,
+    pub gate_path: PathBuf,
+    pub gate_enabled: bool,
+    pub staging_root: Option<PathBuf>,
+    pub ssh_use_personal: bool,
+    pub expose_external_remote: bool,
+    pub human_name: Option<String>,
+    pub human_email: Option<String>,
+    pub git_authorship: String,
+    pub upstream_polling_enabled: bool,
+    pub upstream_polling_interval_minutes: i64,
+    pub auto_sync_enabled: bool,
+    pub auto_sync_branches: Vec<Value>,
+    pub default_agent: Option<String>,
+    pub default_shell: Option<String>,
+    pub agent_config: Map<String, Value>,
+    pub credentials_scope: String,
+    pub shutdown_timeout: i64,
+    pub memory: Option<String>,
+    pub cpus: Option<String>,
+    pub nested_containers: bool,
+    pub runtime: Option<String>,
+    pub timezone: Option<String>,
+    pub task_name_categories: Option<Vec<Value>>,
+    pub shield_drop_on_task_run: bool,
+    pub shield_on_task_restart: String,
+    pub hook_pre_start: Option<String>,
+    pub hook_post_start: Option<String>,
+    pub hook_post_ready: Option<String>,
+    pub hook_post_stop: Option<String>,
+    pub base_image: String,
+    pub family: Option<String>,
+    pub agents: String,
+    pub snippet_inline: Option<String>,
+    pub snippet_file: Option<String>,
+    pub shared_dir: Option<PathBuf>,
+}
+
+/// Reads the project in directory `dir`, whose last component is its id.
+///
+/// # Errors
+/// [`ProjectError`], one variant per way in which `project.yml` can be wrong.
+pub fn read(dir: &Path, around: &Surroundings) -> Result<Model, ProjectError> {
+    let path = dir.join(FILE);
+    let raw = document::read(&path)?;
+    let checked = schema::validate(Document::Project, &raw).map_err(|errors| {
+        let lines: Vec<_> = errors.iter().map(|error| format!("  {}", error.line(" → "))).collect();
+        ProjectError::Invalid { path: path.clone(), errors: lines.join("\n") }
+    })?;
+    let model = Draft { raw: &raw, checked: &checked, around, root: resolve(dir), path: &path }.model(dir)?;
+    let places = [&model.root, &model.tasks_root, &model.gate_path].into_iter();
+    let odd = places.chain(&model.staging_root).chain(&model.shared_dir).find(|place| place.to_str().is_none());
+    match odd {
+        Some(place) => Err(ProjectError::NotText(place.clone())),
+        None => Ok(model),
+    }
+}
+
+/// A checked document on its way to become a [`Model`].
+struct Draft<'a> {
+    raw: &'a Value,
+    checked: &'a Value,
+    around: &'a Surroundings,
+    root: PathBuf,
+    path: &'a Path,
+}
+
+impl Draft<'_> {
+    fn model(&self, dir: &Path) -> Result<Model, ProjectError> {
+        let id = self.id(dir)?;
+        let security_class = self.text("project.security_class").unwrap_or_default();
+        let gate_enabled = self.flag("gate.enabled");
+        let gated = security_class == "gatekeeping";
+        if gated && !gate_enabled {
+            return Err(ProjectError::NoGate(id));
+        }
+        let tasks_root = self.place("tasks.root").unwrap_or_else(|| resolve(&self.around.live.join("tasks").join(&id)));
+        let staging = || self.place("gatekeeping.staging_root").unwrap_or_else(|| resolve(&self.around.builds.join(&id)));
+        let who = self.identity()?;
+        Ok(Model {
+            gate_path: self.place("gate.path").unwrap_or_else(|| resolve(&self.around.gates.join(format!("{id}.git")))),
+            staging_root: gated.then(staging),
+            shared_dir: self.shared_dir(&tasks_root)?,
+            isolation: self.text("project.isolation").unwrap_or_default(),
+            upstream_url: self.text("git.upstream_url"),
+            default_branch: self.text("git.default_branch"),
+            ssh_use_personal: self.own_or_global("ssh.use_personal") == true,
+            expose_external_remote: self.flag("gatekeeping.expose_external_remote"),
+            human_name: Some(who.name),
+            human_email: Some(who.email),
+            git_authorship: who.authorship,
+            upstream_polling_enabled: self.flag("gatekeeping.upstream_polling.enabled"),
+            upstream_polling_interval_minutes: self.number("gatekeeping.upstream_polling.interval_minutes"),
+            auto_sync_enabled: self.flag("gatekeeping.auto_sync.enabled"),
+            auto_sync_branches: at(self.checked, "gatekeeping.auto_sync.branches").as_array().cloned().unwrap_or_default(),
+            default_agent: self.text("default_agent").or_else(|| self.global_text("default_agent")),
+            default_shell: self.default_shell(),
+            agent_config: self.agent_config(),
+            credentials_scope: self.text("credentials.scope").unwrap_or_default(),
+            shutdown_timeout: self.own_or_global("run.shutdown_timeout").as_i64().unwrap_or_default(),
+            memory: filled(self.own_or_global("run.memory")),
+            cpus: filled(self.own_or_global("run.cpus")),
+            nested_containers: self.own_or_global("run.nested_containers") == true,
+            runtime: self.text("run.runtime"),
+            timezone: filled(self.own_or_global("run.timezone")),
+            task_name_categories: at(self.checked, "tasks.name_categories").as_array().cloned(),
+            shield_drop_on_task_run: self.own_or_global("shield.drop_on_task_run") == true,
+            shield_on_task_restart: filled(self.own_or_global("shield.on_task_restart")).unwrap_or_default(),
+            hook_pre_start: filled(self.own_or_global("run.hooks.pre_start")),
+            hook_post_start: filled(self.own_or_global("run.hooks.post_start")),
+            hook_post_ready: filled(self.own_or_global("run.hooks.post_ready")),
+            hook_post_stop: filled(self.own_or_global("run.hooks.post_stop")),
+            base_image: self.base_image(),
+            family: self.family(),
+            agents: self.agents(),
+            snippet_inline: at(self.checked, "image.user_snippet_inline").as_str().map(str::to_owned),
+            snippet_file: at(self.checked, "image.user_snippet_file").as_str().map(str::to_owned),
+            root: self.root.clone(),
+            id,
+            security_class,
+            tasks_root,
+            gate_enabled,
+        })
+    }
+
+    fn id(&self, dir: &Path) -> Result<String, ProjectError> {
+        let dir = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let id = self.text("project.id").unwrap_or_else(|| dir.clone());
+        id::check(&id)?;
+        match id == dir {
+            true => Ok(id),
+            false => Err(ProjectError::Renamed { id, dir, path: self.path.to_owned() }),
+        }
+    }
+
+    fn identity(&self) -> Result<Identity, ProjectError> {
+        let empty = Map::new();
+        let section = |whole| at(whole, "git").as_object().unwrap_or(&empty);
+        identity::resolve(&self.around.git, section(self.around.settings.valid()), section(self.checked))
+    }
+
+    /// What the project says, or `config.yml` when the project says nothing or null.
+    fn own_or_global(&self, key: &str) -> &Value {
+        match at(self.raw, key) {
+            Value::Null => self.around.settings.value(key),
+            _ => at(self.checked, key),
+        }
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        filled(at(self.checked, key))
+    }
+
+    fn global_text(&self, key: &str) -> Option<String> {
+        filled(self.around.settings.value(key))
+    }
+
+    fn flag(&self, key: &str) -> bool {
+        at(self.checked, key) == true
+    }
+
+    fn number(&self, key: &str) -> i64 {
+        at(self.checked, key).as_i64().unwrap_or_default()
+    }
+
+    fn place(&self, key: &str) -> Option<PathBuf> {
+        let text = self.text(key)?;
+        Some(resolve(&self.root.join(expand_home(Path::new(&text)))))
+    }
+
+    fn shared_dir(&self, tasks_root: &Path) -> Result<Option<PathBuf>, ProjectError> {
+        match at(self.checked, "shared_dir") {
+            Value::Bool(true) => Ok(Some(tasks_root.join("_shared"))),
+            Value::String(text) => match expand_home(Path::new(text)) {
+                path if path.is_absolute() => Ok(Some(resolve(&path))),
+                _ => Err(ProjectError::SharedDir(text.clone())),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    fn default_shell(&self) -> Option<String> {
+        let own = || self.text("default_shell").or_else(|| self.text("default_login"));
+        let global = || self.global_text("default_shell").or_else(|| self.global_text("default_login"));
+        own().or_else(global)
+    }
+
+    fn agents(&self) -> String {
+        let own = self.text("image.agents").or_else(|| self.global_text("image.agents"));
+        own.unwrap_or_else(|| "all".to_owned())
+    }
+
+    fn base_image(&self) -> String {
+        let own = filled(self.own_or_global("image.base_image")).or_else(|| self.global_text("image.base_image"));
+        own.unwrap_or_default()
+    }
+
+    /// The family of `config.yml` belongs to the base image of `config.yml`.
+    fn family(&self) -> Option<String> {
+        match at(self.raw, "image.base_image") {
+            Value::Null => filled(self.own_or_global("image.family")),
+            _ => self.text("image.family"),
+        }
+    }
+
+    fn agent_config(&self) -> Map<String, Value> {
+        let mut agent = at(self.checked, "agent").as_object().cloned().unwrap_or_default();
+        anchor_files(&mut agent, &self.root);
+        agent
+    }
+}
+
+/// Makes the `file` of every subagent absolute, relative ones from `base`; whatever is not a text stays as it is.
+pub(crate) fn anchor_files(agent: &mut Map<String, Value>, base: &Path) {
+    let Some(subagents) = agent.get_mut("subagents").and_then(Value::as_array_mut) else { return };
+    for file in subagents.iter_mut().filter_map(|entry| entry.get_mut("file")) {
+        if let Some(text) = file.as_str().filter(|text| !text.trim().is_empty()) {
+            *file = resolve(&base.join(expand_home(Path::new(text)))).to_string_lossy().into();
+        }
+    }
+}
+
+fn at<'a>(document: &'a Value, dotted: &str) -> &'a Value {
+    dotted.split('.').fold(document, |found, key| found.get(key).unwrap_or(&Value::Null))
+}
+
+fn filled(value: &Value) -> Option<String> {
+    value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
