@@ -53,17 +53,22 @@ def bridge(path: Path) -> int:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    def serve() -> None:
-        while True:
-            client, _ = listener.accept()
-            gate = socket.socket(socket.AF_UNIX)
+    def carry(client: socket.socket) -> None:
+        # Both ends are closed, not only shut down: a client with more to send would wait for the open one to read on.
+        with client, socket.socket(socket.AF_UNIX) as gate:
             try:
                 gate.connect(str(path))
             except OSError:
-                client.close()
-                continue
-            for pair in ((client, gate), (gate, client)):
-                threading.Thread(target=relay, args=pair, daemon=True).start()
+                return
+            answers = threading.Thread(target=relay, args=(gate, client), daemon=True)
+            answers.start()
+            relay(client, gate)
+            answers.join()
+
+    def serve() -> None:
+        while True:
+            client, _ = listener.accept()
+            threading.Thread(target=carry, args=(client,), daemon=True).start()
 
     threading.Thread(target=serve, daemon=True).start()
     return int(listener.getsockname()[1])
