@@ -83,6 +83,69 @@ pub enum ImageError {
         #[source]
         source: std::io::Error,
     },
+    /// A value of a project cannot stand in a Dockerfile.
+    #[error("`{key}` of project `{project}` contains control characters")]
+    ProjectValue {
+        /// The project.
+        project: String,
+        /// The configuration key.
+        key: &'static str,
+    },
+    /// The file with a project's own instructions does not exist.
+    #[error("user snippet file `{path}` of project `{project}` not found")]
+    SnippetMissing {
+        /// The project.
+        project: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file with a project's own instructions cannot be used.
+    #[error("cannot read user snippet file `{path}` of project `{project}`")]
+    SnippetUnreadable {
+        /// The project.
+        project: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A project's own instructions would swallow what comes after them.
+    #[error("`{key}` of project `{project}` ends in the middle of an instruction: its last line ends with a backslash")]
+    SnippetOpen {
+        /// The project.
+        project: String,
+        /// The configuration key.
+        key: &'static str,
+    },
+    /// A project's build files could not be written.
+    #[error("cannot write the build files of project `{project}` in `{path}`")]
+    ProjectFiles {
+        /// The project.
+        project: String,
+        /// Their directory.
+        path: PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Somebody else has been writing a project's build files for too long.
+    #[error("another process is writing the build files of project `{project}` in `{path}`")]
+    ProjectBusy {
+        /// The project.
+        project: String,
+        /// Their directory.
+        path: PathBuf,
+    },
+    /// The record of a build could not be written.
+    #[error("the images are built, but the record of the build cannot be written to `{path}`")]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: std::io::Error,
+    },
     /// A version was given for something the image does not install.
     #[error("no recipe of this image has a version called `{name}` (it has: {known})")]
     UnknownVersion {
@@ -197,6 +260,13 @@ impl Fault for ImageError {
             Self::Render { .. } => "render",
             Self::Context { .. } => "build-context",
             Self::Stage { .. } => "stage",
+            Self::ProjectValue { .. } => "project-value",
+            Self::SnippetMissing { .. } => "snippet-missing",
+            Self::SnippetUnreadable { .. } => "snippet-unreadable",
+            Self::SnippetOpen { .. } => "snippet-open",
+            Self::ProjectFiles { .. } => "project-files",
+            Self::ProjectBusy { .. } => "project-busy",
+            Self::Manifest { .. } => "build-manifest",
             Self::UnknownVersion { .. } => "version-unknown",
             Self::BadVersion { .. } => "version-invalid",
             Self::OldPython { .. } => "python-too-old",
@@ -232,6 +302,13 @@ impl Fault for ImageError {
             Self::Network { .. } => {
                 "check the network and its proxy; where TLS is inspected, `image.trust_host_ca` has to be on".into()
             }
+            Self::ProjectValue { key, .. } => format!("correct `{key}` in its project.yml"),
+            Self::SnippetMissing { .. } | Self::SnippetUnreadable { .. } => {
+                "correct `image.user_snippet_file` in its project.yml, or put a readable text file there".into()
+            }
+            Self::SnippetOpen { .. } => "finish the instruction, or remove the backslash".into(),
+            Self::ProjectBusy { .. } => "try again when it is through".into(),
+            Self::ProjectFiles { source, .. } | Self::Manifest { source, .. } => written(source)?.into(),
             Self::BootstrapMissing(program) => format!("install it: apt-get install {program}"),
             _ => return None,
         })
@@ -243,7 +320,25 @@ impl Fault for ImageError {
             Self::UnknownVersion { .. } | Self::BadVersion { .. } => Kind::Value,
             Self::SelectionType(_) => Kind::Type,
             Self::Stage { .. } => Kind::Os,
+            Self::ProjectValue { .. } | Self::SnippetMissing { .. } | Self::SnippetUnreadable { .. } => Kind::Usage,
+            Self::SnippetOpen { .. } | Self::ProjectFiles { .. } | Self::ProjectBusy { .. } => Kind::Usage,
+            Self::Manifest { .. } => Kind::Usage,
             _ => Kind::Build,
         }
+    }
+}
+
+/// What to do when a file of ours could not be written.
+fn written(error: &std::io::Error) -> Option<&'static str> {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            Some("make room, for example with `terok image cleanup`, and try again")
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            Some("make the directory writable, or set another one as `paths.build_dir` in config.yml")
+        }
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => Some("move away the file that is in the way"),
+        _ => None,
     }
 }

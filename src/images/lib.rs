@@ -10,11 +10,16 @@ pub mod ca;
 pub mod fault;
 pub mod hash;
 pub mod help;
+pub mod layout;
+pub mod manifest;
 pub mod pipeline;
+pub mod project;
 pub mod render;
 pub mod runner;
 pub mod selection;
+pub mod share;
 pub mod sidecar;
+pub mod snippet;
 pub mod stage;
 pub mod tag;
 
@@ -23,6 +28,8 @@ pub use fault::ImageError;
 mod bundled_test;
 #[cfg(test)]
 mod pipeline_test;
+#[cfg(test)]
+mod project_test;
 #[cfg(test)]
 mod tables_test;
 

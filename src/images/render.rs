@@ -32,7 +32,7 @@ fn engine() -> Environment<'static> {
     engine
 }
 
-fn render(what: &str, template: &str, values: minijinja::Value) -> Result<String, ImageError> {
+pub(crate) fn render(what: &str, template: &str, values: minijinja::Value) -> Result<String, ImageError> {
     let fault = |source| ImageError::Render { what: what.to_owned(), source };
     engine().render_named_str(what, template, values).map_err(fault)
 }

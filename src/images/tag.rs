@@ -12,10 +12,15 @@ const DIGEST: usize = 12;
 
 /// A base image's name as part of a tag.
 pub fn base_tag(image: &str) -> String {
-    let raw = crate::base_image::normalise(image);
+    base_tag_or(image, DEFAULT_BASE_IMAGE)
+}
+
+/// As [`base_tag`], with another base image for a name that is blank or has nothing a tag can hold.
+pub fn base_tag_or(image: &str, default: &str) -> String {
+    let raw = image.trim();
     let tag = fragment(raw);
     match tag.len() {
-        0 => fragment(DEFAULT_BASE_IMAGE),
+        0 => fragment(default),
         n if n > LIMIT => format!("{}-{}", &tag[..LIMIT - 9], &sha1_hex(raw)[..8]),
         _ => tag,
     }

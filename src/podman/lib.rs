@@ -17,3 +17,4 @@ pub mod size;
 
 pub use call::{Call, Podman, Watch};
 pub use fault::PodmanError;
+pub use image::ImageLayers;

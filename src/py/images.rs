@@ -200,6 +200,85 @@ fn images_make_base(request: &Bound<'_, PyAny>, stream: &Bound<'_, PyAny>) -> Py
     with_output(stream, |podman, output| room::bootstrap::make_base(podman, &request, output))
 }
 
+/// A base image's name as part of a tag, with another base for a blank one.
+#[pyfunction]
+fn images_base_tag(base: &str, default: &str) -> String {
+    room::tag::base_tag_or(base, default)
+}
+
+/// Dockerfiles of all layers of a project, by file name.
+#[pyfunction]
+fn images_project_render<'py>(
+    py: Python<'py>,
+    project: &Bound<'py, PyAny>,
+    catalog: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (project, catalog): (room::project::Project, Catalog) = (from_py(project)?, from_py(catalog)?);
+    let rendered = raise(py.detach(|| room::project::rendered(&project, &catalog)))?;
+    to_py(py, &rendered)
+}
+
+/// Hashes of a project's layers (`l0`, `l1`, `l2`, `combined`) from their Dockerfiles.
+#[pyfunction]
+fn images_project_hashes<'py>(
+    base: &str,
+    rendered: &Bound<'py, PyAny>,
+    catalog: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (texts, entries): (room::project::Rendered, Catalog) = (from_py(rendered)?, from_py(catalog)?);
+    to_py(rendered.py(), &room::project::hashes(base, &texts, &entries))
+}
+
+/// The hash over three layers' hashes.
+#[pyfunction]
+fn images_combined_hash(l0: String, l1: String, l2: String) -> String {
+    room::project::Hashes::of(l0, l1, l2).combined
+}
+
+/// Writes a project's Dockerfiles and build files; warnings.
+#[pyfunction]
+fn images_project_write(
+    py: Python<'_>,
+    project: &str,
+    dir: PathBuf,
+    rendered: &Bound<'_, PyAny>,
+) -> PyResult<Vec<String>> {
+    let texts: room::project::Rendered = from_py(rendered)?;
+    raise(py.detach(|| room::layout::write(project, &dir, &texts)))
+}
+
+/// The record of a project's build, or nothing.
+#[pyfunction]
+fn images_manifest_read(py: Python<'_>, path: PathBuf) -> PyResult<Option<Bound<'_, PyAny>>> {
+    py.detach(|| room::manifest::read(&path)).map(|manifest| to_py(py, &manifest)).transpose()
+}
+
+/// Replaces the record of a project's build.
+#[pyfunction]
+fn images_manifest_write(py: Python<'_>, path: PathBuf, manifest: &Bound<'_, PyAny>) -> PyResult<()> {
+    let manifest: serde_json::Value = from_py(manifest)?;
+    raise(py.detach(|| room::manifest::write(&path, &manifest)))
+}
+
+/// The layers that a record says were built from something else.
+#[pyfunction]
+fn images_stale_layers(hashes: &Bound<'_, PyAny>, manifest: &Bound<'_, PyAny>) -> PyResult<Vec<&'static str>> {
+    let (now, manifest): (room::project::Hashes, Option<serde_json::Value>) = (from_py(hashes)?, from_py(manifest)?);
+    Ok(room::manifest::stale(&now, manifest.as_ref()))
+}
+
+/// Bytes each image adds to those named before it; those that podman does not tell about are left out.
+#[pyfunction]
+fn images_added_bytes(py: Python<'_>, ids: Vec<String>) -> Vec<(String, u64)> {
+    py.detach(|| {
+        let known = Podman::new().image_layers();
+        let plain = |id: &str| id.strip_prefix("sha256:").unwrap_or(id).to_owned();
+        let find = |id: &String| known.iter().find(|image| plain(&image.id) == plain(id)).cloned();
+        let (ids, images): (Vec<String>, Vec<_>) = ids.iter().filter_map(|id| Some((id.clone(), find(id)?))).unzip();
+        ids.into_iter().zip(room::share::added(&images, &known)).collect()
+    })
+}
+
 /// Adds this room's functions and classes to the extension module.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(images_tag, m)?)?;
@@ -216,5 +295,14 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(images_build_base, m)?)?;
     m.add_function(wrap_pyfunction!(images_build_sidecar, m)?)?;
     m.add_function(wrap_pyfunction!(images_build, m)?)?;
+    m.add_function(wrap_pyfunction!(images_base_tag, m)?)?;
+    m.add_function(wrap_pyfunction!(images_project_render, m)?)?;
+    m.add_function(wrap_pyfunction!(images_project_hashes, m)?)?;
+    m.add_function(wrap_pyfunction!(images_combined_hash, m)?)?;
+    m.add_function(wrap_pyfunction!(images_project_write, m)?)?;
+    m.add_function(wrap_pyfunction!(images_manifest_read, m)?)?;
+    m.add_function(wrap_pyfunction!(images_manifest_write, m)?)?;
+    m.add_function(wrap_pyfunction!(images_stale_layers, m)?)?;
+    m.add_function(wrap_pyfunction!(images_added_bytes, m)?)?;
     m.add_function(wrap_pyfunction!(images_make_base, m)?)
 }
