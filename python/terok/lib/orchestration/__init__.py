@@ -1,0 +1,1 @@
+"""What brings projects, agents and containers together: environment, runners, life cycle, hooks."""

@@ -1,0 +1,293 @@
+"""The container of a task: whether it may be started, how it is launched, and what users are told about it.
+
+Collaborators are looked up when they are used, on the modules that export them, because callers replace them.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from terok_executor import AgentRunner
+    from terok_sandbox.sandbox import LifecycleHooks, VolumeSpec
+
+    from terok.lib.core.project_model import ProjectConfig
+
+DEFAULT_SSH_HOST = "127.0.0.1"
+DEFAULT_GUEST_SSHD_PORT = 22
+#: Labels by which a task's container can be found without its project's files.
+LABEL_MANAGED, MANAGED_BY = "ai.terok.managed", "terok"
+LABEL_PROJECT, LABEL_TASK = "ai.terok.project", "ai.terok.task"
+_PIDS_LIMIT = 8192
+_KRUN_CPUS = 16
+_NO_PODMAN = "podman is not installed\nhint: install podman 4.3 or newer, for example `apt install podman`"
+
+
+# -- may it start --------------------------------------------------------------------------------------------------------
+
+
+def check_launch_allowed() -> None:
+    """Refuse to start anything while the host is in panic or the global settings cannot be trusted.
+
+    Raises:
+        SystemExit: naming the lock file, or what is wrong in which file.
+    """
+    from terok.lib.core import config, paths
+
+    lock = paths.core_state_dir() / "panic.lock"
+    if lock.exists():
+        raise SystemExit(
+            f"cannot start a task: everything was stopped in a panic, and `{lock}` still says so\n"
+            "hint: when the cause is found, end the panic with `terok panic --clear`"
+        )
+    problem = config.global_config_problem()
+    if problem:
+        # Settings that do not validate count as defaults, which may protect less than the user asked for.
+        raise SystemExit(f"cannot start a task while the global settings are not valid: {problem}")
+
+
+def loaded(project_id: str, task_id: str, mode: str | None) -> tuple[ProjectConfig, dict[str, Any], Path]:
+    """The project, the task's metadata and its handle, once starting is allowed at all.
+
+    Raises:
+        SystemExit: see :func:`check_launch_allowed`; unknown project or task, another mode, or a task on its way out.
+    """
+    from terok.lib.core import projects
+    from terok.lib.orchestration.tasks import meta as metadata
+
+    check_launch_allowed()
+    project = projects.load_project(project_id)
+    meta, handle = metadata.load_task_meta(project.id, task_id, mode)
+    if meta.get("deleting"):
+        raise SystemExit(
+            f"cannot start task {task_id}: it is being deleted\nhint: finish with `terok task delete {project.id} {task_id}`"
+        )
+    return project, meta, handle
+
+
+# -- launching -----------------------------------------------------------------------------------------------------------
+
+
+def _agent_runner(project: ProjectConfig) -> AgentRunner:
+    """The runner that launches containers of *project*, on the project's runtime."""
+    from terok.lib.core import config, runtime
+    from terok.lib.integrations import executor, sandbox
+
+    box = sandbox.Sandbox(config.make_sandbox_config(), runtime=runtime.resolve_runtime(project))
+    return executor.AgentRunner(sandbox=box)
+
+
+def _run_container(
+    *,
+    cname: str,
+    image: str,
+    env: dict[str, str],
+    volumes: list[VolumeSpec],
+    project: ProjectConfig,
+    task_id: str,
+    task_dir: Path,
+    extra_args: list[str] | None = None,
+    command: list[str] | None = None,
+    hooks: LifecycleHooks | None = None,
+) -> None:
+    """Launch the container, detached and supervised; nothing of it is left when that fails.
+
+    Raises:
+        SystemExit: podman is missing or refused, the image is gone, or the launch could not be prepared.
+    """
+    from terok.lib.core import task_state
+    from terok.lib.integrations import executor
+    from terok.lib.orchestration.tasks import meta as metadata
+
+    dossier = Path(metadata.dossier_path(metadata.tasks_meta_dir(project.id), task_id)).absolute()
+    flags = _project_runtime_flags(project, cname=cname)
+    try:
+        _agent_runner(project).launch_prepared(
+            env=env, volumes=volumes, image=image, command=list(command or ()), name=cname, task_dir=task_dir,
+            gpu=task_state.has_gpu(project), memory=project.memory, cpus=project.cpus,
+            unrestricted="TEROK_UNRESTRICTED" in env, sealed=project.is_sealed, hooks=hooks,
+            extra_args=[*(extra_args or ()), *_marks(project, task_id), *flags], runtime=project.runtime,
+            hostname=cname, annotations=_annotations(project, dossier), project_id=project.id, task_id=task_id,
+            dossier_path=dossier,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise SystemExit(f"cannot start container `{cname}`: {_NO_PODMAN}") from error
+    except executor.BuildError as error:
+        raise SystemExit(str(error)) from error
+
+
+def _marks(project: ProjectConfig, task_id: str) -> list[str]:
+    """Podman arguments that mark the container as a task's, limit its processes, and keep registries out of it."""
+    labels = {LABEL_MANAGED: MANAGED_BY, LABEL_PROJECT: project.id, LABEL_TASK: task_id}
+    marked = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+    return ["--pull=never", "--pids-limit", str(_PIDS_LIMIT), *marked]
+
+
+def _annotations(project: ProjectConfig, dossier: Path) -> dict[str, str]:
+    notes = {"dossier.meta_path": str(dossier)}
+    if project.runtime == "krun" and project.cpus:
+        notes["krun.cpus"] = str(min(max(math.ceil(float(project.cpus)), 1), _KRUN_CPUS))
+    return notes
+
+
+def _project_runtime_flags(project: ProjectConfig, *, cname: str) -> list[str]:
+    """Podman arguments for nested containers, or for a microVM with its SSH port on loopback."""
+    from terok.lib.core import config, runtime
+    from terok.lib.integrations import executor
+
+    flags: list[str] = []
+    if project.runtime == "krun":
+        _validate_krun_compatibility(project)
+        host = executor.KrunHost(cfg=config.make_sandbox_config())
+        with runtime.resolve_runtime(project).reserve_port() as held:
+            flags += ["-p", f"{DEFAULT_SSH_HOST}:{held.port}:{DEFAULT_GUEST_SSHD_PORT}", *host.launch_args()]
+    if project.nested_containers:
+        flags += ["--security-opt", "label=nested", "--device", "/dev/fuse"]
+    return flags
+
+
+def _validate_krun_compatibility(project: ProjectConfig) -> None:
+    from terok.lib.core import config
+
+    def refuse(why: str, hint: str) -> None:
+        raise SystemExit(f"cannot run a task of `{project.id}` in a microVM: {why}\nhint: {hint}")
+
+    if not config.is_experimental():
+        refuse("`run.runtime: krun` is experimental", "add --experimental, or `experimental: true` to config.yml")
+    if project.nested_containers:
+        refuse("`run.nested_containers` does not work in one", "choose one of the two in project.yml")
+    if config.get_services_mode() != "tcp":
+        refuse("the services' sockets cannot be reached from one", "set `services: {mode: tcp}` in config.yml")
+
+
+def revoke_tokens(project: ProjectConfig, task_id: str) -> None:
+    """End the phantom tokens of a task whose container did not come to be; a vault that does not open is logged."""
+    from terok.lib.core import config
+    from terok.lib.util.logging_utils import log_warning
+
+    try:
+        cfg = config.make_sandbox_config()
+        if not Path(cfg.db_path).exists():
+            return
+        db = cfg.open_credential_db()
+        try:
+            db.revoke_tokens(project.id, task_id)
+        finally:
+            db.close()
+    except Exception as error:
+        log_warning(f"the tokens of task {task_id} could not be revoked: {error}")
+
+
+# -- containers that exist -----------------------------------------------------------------------------------------------
+
+
+def container_of(project: ProjectConfig, cname: str) -> Any:
+    """A handle on a container, through the project's runtime."""
+    from terok.lib.core import runtime
+
+    return runtime.resolve_runtime(project).container(cname)
+
+
+def state_or_refuse(container: Any) -> str | None:
+    """The container's state, ``None`` only when there is no such container.
+
+    Raises:
+        SystemExit: podman does not answer, so that nothing is known.
+    """
+    state = container.state
+    if state is None:
+        # Runtimes that do not say more (another back end, a test's) are believed.
+        ask = getattr(type(container), "exists", None)
+        try:
+            known = ask is not None and ask(container)
+        except RuntimeError as error:
+            raise SystemExit(f"cannot tell whether container `{container.name}` exists: {error}") from error
+        state = container.state if known else None
+    return state
+
+
+def thaw(container: Any) -> None:
+    """Let a paused container go on; podman neither starts nor stops one.
+
+    Raises:
+        SystemExit: podman refused.
+    """
+    try:
+        container.unpause()
+    except (FileNotFoundError, RuntimeError) as error:
+        raise SystemExit(f"cannot let the paused container `{container.name}` go on: {error}") from error
+
+
+def _podman_start(project: ProjectConfig, cname: str) -> None:
+    """Start a container that exists; a supervised one must get an answering supervisor.
+
+    Raises:
+        SystemExit: podman is missing or refused, or no supervisor answers.
+    """
+    from terok.lib.core import config, runtime
+    from terok.lib.integrations import sandbox
+
+    box = sandbox.Sandbox(config.make_sandbox_config(), runtime=runtime.resolve_runtime(project))
+    try:
+        if box.runtime.container(cname).state == "paused":
+            thaw(box.runtime.container(cname))
+        else:
+            box.start(cname)
+    except FileNotFoundError as error:
+        raise SystemExit(f"cannot start container `{cname}`: {_NO_PODMAN}") from error
+    except RuntimeError as error:
+        raise SystemExit(f"cannot start container `{cname}`: {error}") from error
+
+
+def _assert_running(project: ProjectConfig, cname: str) -> None:
+    """Refuse to go on with a container that ended right away."""
+    state = container_of(project, cname).state
+    if state != "running":
+        raise SystemExit(
+            f"container `{cname}` does not run after its start (state: {state or 'unknown'})\n"
+            f"hint: see what it wrote with `podman logs {cname}`"
+        )
+
+
+def _assert_started(project: ProjectConfig, cname: str) -> None:
+    """As :func:`_assert_running`, for containers whose work may be done by now."""
+    if container_of(project, cname).state != "exited":
+        _assert_running(project, cname)
+
+
+# -- what users are told -------------------------------------------------------------------------------------------------
+
+
+def _print_login_instructions(project_id: str, task_id: str, cname: str, color: bool) -> None:
+    from terok.lib.core import projects
+    from terok.lib.util import ansi
+
+    raw = container_of(projects.load_project(project_id), cname).login_command(command=("bash",))
+    print(f"Log in:   {ansi.blue(f'terok login {project_id} {task_id}', color)}")
+    print(f"  or:     {ansi.blue(shlex.join(raw), color)}")
+    _maybe_warn_recovery_unconfirmed(color)
+
+
+def _maybe_warn_recovery_unconfirmed(color: bool) -> None:
+    """Remind of the passphrase's copy; a vault that cannot be looked at is no reason to fail here."""
+    from terok.lib.core import config
+    from terok.lib.integrations import sandbox
+    from terok.lib.util import ansi
+    from terok.lib.util.logging_utils import _log_debug
+
+    try:
+        cfg = config.make_sandbox_config()
+        if not Path(cfg.db_path).exists() or sandbox.RecoveryStatus.is_acknowledged(cfg):
+            return
+        urgent = sandbox.RecoveryStatus.load(cfg).urgent
+    except Exception as error:
+        _log_debug(f"whether the vault's passphrase has a copy is not known: {error}")
+        return
+    if urgent:
+        print(ansi.red("The vault's passphrase is kept for this login session only: write it down", color), end="")
+    else:
+        print(ansi.yellow("Nobody has confirmed a copy of the vault's passphrase", color), end="")
+    print(" (`terok vault passphrase reveal`).")
