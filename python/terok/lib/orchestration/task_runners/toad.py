@@ -188,11 +188,11 @@ def _take_back(project: ProjectConfig, task_id: str, cname: str) -> None:
     """Undo a launch that failed: the container first, and the port only when nothing can publish it any more."""
     from terok.lib.orchestration import ports
     from terok.lib.orchestration.task_runners import container, record
-    from terok.lib.orchestration.tasks import lifecycle
+    from terok.lib.orchestration.tasks import removal
     from terok.lib.util.logging_utils import warn_user
 
     container.revoke_tokens(project, task_id)
-    survivors = lifecycle.remove_containers(project, [cname])
+    survivors = removal.remove_containers(project, [cname])
     if survivors:
         warn_user("toad", f"container {cname} could not be removed and keeps its port: {survivors[cname]}")
         return

@@ -1,0 +1,140 @@
+"""The end of a task.
+
+Invariants: nothing goes before the record is archived; what is on disk goes only after the containers; a task whose
+container survived stays listed, marked as being deleted, and deleting it again finishes the work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from terok.lib.core.project_model import ProjectConfig
+
+_UNSHARE_LIMIT_S = 300
+
+
+def delete(project: ProjectConfig, task_id: str, warnings: list[str]) -> None:
+    """Archive the task, remove its containers, then everything else of it; *warnings* takes what could not be done."""
+    from terok.lib.core.task_state import CONTAINER_MODES, container_name
+    from terok.lib.orchestration import ports
+    from terok.lib.orchestration.task_runners import container, record
+    from terok.lib.orchestration.tasks import meta as metadata
+
+    meta_dir = metadata.tasks_meta_dir(project.id)
+    handle = metadata.dossier_path(meta_dir, task_id)
+    meta = _meta_of(meta_dir, task_id, warnings)
+    mode = meta.get("mode")
+    if metadata.task_exists(project.id, task_id):
+        metadata.mark_task_deleting(project.id, task_id)
+        if not _archived(project, task_id, meta, warnings):
+            record.forget(project.id, task_id, "deleting")
+            return
+    names = [container_name(project.id, kind, task_id) for kind in CONTAINER_MODES]
+    survivors = remove_containers(project, names)
+    if survivors:
+        warnings += [f"container {name} could not be removed: {why}" for name, why in survivors.items()]
+        warnings.append(
+            f"task {task_id} stays listed, and its supervisor may still hold a valid gate token; stop the container "
+            "with podman, or use `terok panic`, and delete the task again"
+        )
+        if meta.get("web_port"):
+            warnings.append(f"web port {meta['web_port']} stays claimed")
+        return
+    container.revoke_tokens(project, task_id)
+    if mode:
+        cname = container_name(project.id, mode, task_id)
+        record.fire("post_stop", project, task_id, mode=mode, cname=cname, handle=handle, web_port=meta.get("web_port"))
+    _remove_files(project, task_id, meta_dir, warnings)
+    ports.release_web_port(project.id, task_id)
+
+
+def _meta_of(meta_dir: Path, task_id: str, warnings: list[str]) -> dict[str, Any]:
+    """What is recorded of the task; a damaged record does not keep it from being deleted."""
+    from terok.lib.orchestration.tasks import meta as metadata
+
+    try:
+        return metadata.read_task_meta(meta_dir, task_id) or {}
+    except Exception as error:
+        warnings.append(f"the record of task {task_id} cannot be read: {error}")
+        return {}
+
+
+def _archived(project: ProjectConfig, task_id: str, meta: dict[str, Any], warnings: list[str]) -> bool:
+    """Keep the record and the last output; false when that fails, and nothing may be removed then."""
+    from terok.lib.orchestration.task_runners import record
+    from terok.lib.orchestration.tasks import archive, lifecycle
+
+    kept = meta.get("archived_as")
+    if isinstance(kept, str) and Path(kept).is_dir():
+        return True  # by a deletion that could not go on
+    if meta.get("mode"):
+        lifecycle.capture_task_logs(project, task_id, meta["mode"])
+    try:
+        entry = archive.archive_task(project.id, task_id, Path(project.tasks_root) / task_id)
+        if entry is not None:
+            record.note(project.id, task_id, archived_as=str(entry))
+    except Exception as error:
+        warnings.append(
+            f"task {task_id} was not deleted: its record could not be archived ({error}); make room and delete it again"
+        )
+        return False
+    return True
+
+
+def remove_containers(project: ProjectConfig, names: list[str]) -> dict[str, str]:
+    """Kill and remove containers and what their launches left; why those that are still there could not be removed."""
+    from terok_sandbox import launch
+
+    from terok.lib.core import config, runtime
+    from terok.lib.util.logging_utils import log_warning
+
+    engine = runtime.resolve_runtime(project)
+    try:
+        rows = engine.force_remove([engine.container(name) for name in names])
+    except Exception as error:
+        return {name: str(error) for name in names}
+    survivors = {row.name: row.error or "podman gave no reason" for row in rows if not row.removed}
+    for row in rows:
+        if not row.removed:
+            continue
+        try:
+            launch.cleanup(row.name, cfg=config.make_sandbox_config())
+        except Exception as error:
+            log_warning(f"what container {row.name} left could not be removed: {error}")
+    return survivors
+
+
+def _remove_files(project: ProjectConfig, task_id: str, meta_dir: Path, warnings: list[str]) -> None:
+    """The task's directory first: while it is there, the record says whose it is."""
+    from terok_native import _lib
+
+    _remove_workspace(Path(project.tasks_root) / task_id, warnings)
+    try:
+        _lib.task_forget(meta_dir, task_id)
+    except Exception as error:
+        warnings.append(f"the record of task {task_id} could not be removed: {error}")
+
+
+def _remove_workspace(workspace: Path, warnings: list[str]) -> None:
+    """Remove the task's directory, also files of users that exist only in the container's user namespace."""
+    import shutil
+
+    if workspace.is_symlink() or not workspace.is_dir():
+        return
+    with contextlib.suppress(OSError):
+        shutil.rmtree(workspace)
+        return
+    command = ["podman", "unshare", "rm", "-rf", "--one-file-system", "--", str(workspace)]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_UNSHARE_LIMIT_S
+        )
+        said = done.stderr.strip()
+    except (OSError, subprocess.SubprocessError) as error:
+        said = str(error)
+    if workspace.exists():
+        warnings.append(f"directory {workspace} could not be removed: {said or 'no reason was given'}")
