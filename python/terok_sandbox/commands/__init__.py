@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from terok_util.cli_types import ArgDef, CommandDef, CommandTree
 
+from terok_sandbox.commands.arguments import NEW_PASSPHRASE, NO_SHIELD, flag
 from terok_sandbox.commands.credentials import CREDENTIALS
 from terok_sandbox.commands.gate import GATE
 from terok_sandbox.commands.passphrase import (
@@ -34,9 +35,9 @@ __all__ = ["COMMANDS", "_handle_sandbox_setup", "_handle_sandbox_uninstall"]
 _CONTAINER = ArgDef(name="container", help="Container name")
 _WIRING = (
     _CONTAINER,
-    ArgDef(name="--no-shield", action="store_true", help="Leave the network options to yourself"),
-    ArgDef(name="--no-gate", action="store_true", help="Leave the git gate out"),
-    ArgDef(name="--no-broker", action="store_true", help="Leave the token broker out"),
+    flag("--no-shield", "Leave the network options to yourself"),
+    flag("--no-gate", "Leave the git gate out"),
+    flag("--no-broker", "Leave the token broker out"),
     ArgDef(name="--scope", help="Credential scope of the container; without one there is no broker"),
     ArgDef(name="--profiles", help="Firewall profiles for this container, separated by commas"),
 )
@@ -57,7 +58,7 @@ _PASSPHRASE = CommandDef(
             name="reveal",
             help="Show it on the terminal, to keep a copy off this host",
             handler=handle_passphrase_reveal,
-            args=(ArgDef(name="--allow-redirect", action="store_true", help="Print it on standard output instead"),),
+            args=(flag("--allow-redirect", "Print it on standard output instead"),),
         ),
         CommandDef(
             name="acknowledge",
@@ -69,7 +70,7 @@ _PASSPHRASE = CommandDef(
             name="change",
             help="Give the vault a new passphrase, and every tier that has a copy",
             handler=handle_passphrase_change,
-            args=(ArgDef(name="--echo-passphrase", action="store_true", help="Make one and print it"),),
+            args=(flag("--echo-passphrase", "Make one and print it"),),
         ),
     ),
 )
@@ -81,18 +82,13 @@ COMMANDS = CommandTree(
             name="setup",
             help="Install the hooks and provision the vault",
             handler=_handle_sandbox_setup,
-            args=(
-                ArgDef(name="--no-shield", action="store_true", help="Leave the firewall hooks alone"),
-                ArgDef(name="--no-vault", action="store_true", help="Leave the vault alone"),
-                ArgDef(name="--echo-passphrase", action="store_true", help="Print a new passphrase on standard output"),
-                ArgDef(name="--passphrase-tier", help="systemd-creds, keyring, session-file or config"),
-            ),
+            args=(NO_SHIELD, flag("--no-vault", "Leave the vault alone"), *NEW_PASSPHRASE),
         ),
         CommandDef(
             name="uninstall",
             help="Remove the hooks; vault and state stay",
             handler=_handle_sandbox_uninstall,
-            args=(ArgDef(name="--no-shield", action="store_true", help="Leave the firewall hooks alone"),),
+            args=(NO_SHIELD,),
         ),
         GATE,
         CommandDef(
@@ -106,8 +102,8 @@ COMMANDS = CommandTree(
                     help="List what is stored, secrets masked",
                     handler=handle_vault_list,
                     args=(
-                        ArgDef(name="--include-tokens", action="store_true", help="List the phantom tokens as well"),
-                        ArgDef(name="--json", action="store_true", dest="as_json", help="Print JSON"),
+                        flag("--include-tokens", "List the phantom tokens as well"),
+                        flag("--json", "Print JSON", dest="as_json"),
                     ),
                 ),
                 _PASSPHRASE,
@@ -119,7 +115,7 @@ COMMANDS = CommandTree(
             name="prepare",
             help="Print the podman options that wire a container",
             handler=handle_prepare,
-            args=(*_WIRING, ArgDef(name="--json", action="store_true", help="Print a JSON array")),
+            args=(*_WIRING, flag("--json", "Print a JSON array")),
         ),
         CommandDef(
             name="run",

@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from terok_util.cli_types import ArgDef, CommandDef
+from terok_util.cli_types import CommandDef
+
+from terok_sandbox.commands.arguments import NEW_PASSPHRASE
 
 # For annotations only: importing it here would cost every caller.
 if TYPE_CHECKING:
@@ -86,10 +88,7 @@ CREDENTIALS = CommandDef(
             name="encrypt-db",
             help="Encrypt a database of terok before 0.8 in place (deprecated)",
             handler=handle_credentials_encrypt_db,
-            args=(
-                ArgDef(name="--echo-passphrase", action="store_true", help="Print a new passphrase on standard output"),
-                ArgDef(name="--passphrase-tier", help="systemd-creds, keyring, session-file or config"),
-            ),
+            args=NEW_PASSPHRASE,
         ),
     ),
 )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from terok_util.cli_types import ArgDef, CommandDef
 
+from terok_sandbox.commands.arguments import flag
+
 # For annotations only: importing this here would cost every caller.
 if TYPE_CHECKING:
     from terok_sandbox.config import SandboxConfig
@@ -78,7 +80,7 @@ VAULT_CUSTODY: tuple[CommandDef, ...] = (
             ArgDef(name="--provider", help="Only this provider"),
             ArgDef(name="--since", help="Not before this date or time (ISO format)"),
             ArgDef(name="--tail", type=int, help="Only the last so many"),
-            ArgDef(name="--json", action="store_true", dest="as_json", help="Print the log's own lines"),
+            flag("--json", "Print the log's own lines", dest="as_json"),
         ),
     ),
 )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from terok_util.cli_types import ArgDef, CommandDef
 
+from terok_sandbox.commands.arguments import flag
+
 # For annotations only: importing it here would cost every caller.
 if TYPE_CHECKING:
     from terok_sandbox.config import SandboxConfig
@@ -165,7 +167,7 @@ GATE_MORE = (
         handler=handle_gate_start,
         args=(
             ArgDef(name="--port", type=int, help="Ignored"),
-            ArgDef(name="--daemon", action="store_true", help="Ignored"),
+            flag("--daemon", "Ignored"),
         ),
     ),
     CommandDef(name="stop", help=_RETIRED, handler=handle_gate_stop),

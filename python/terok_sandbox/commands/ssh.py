@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from terok_util.cli_types import ArgDef, CommandDef
 
+from terok_sandbox.commands.arguments import flag
+
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok_sandbox.config import SandboxConfig
@@ -259,7 +261,7 @@ SSH = CommandDef(
                 _SCOPE,
                 ArgDef(name="--key-type", default="ed25519", help="ed25519 (default) or rsa"),
                 ArgDef(name="--comment", help="Make another key with this comment"),
-                ArgDef(name="--force", action="store_true", help="Put a new key in place of all the scope has"),
+                flag("--force", "Put a new key in place of all the scope has"),
             ),
         ),
         CommandDef(
@@ -277,7 +279,7 @@ SSH = CommandDef(
             name="pub",
             help="Print public keys",
             handler=handle_ssh_pub,
-            args=(_SCOPE, _KEY_ID, ArgDef(name="--all", dest="all_keys", action="store_true", help="All of the scope")),
+            args=(_SCOPE, _KEY_ID, flag("--all", "All of the scope", dest="all_keys")),
         ),
         CommandDef(
             name="link",
@@ -302,7 +304,7 @@ SSH = CommandDef(
                 ArgDef(name="--scope", help="Only this scope"),
                 ArgDef(name="--comment", help="Only comments that fit this pattern (`*`, `?`)"),
                 ArgDef(name="--fingerprint", help="Only fingerprints that begin like this"),
-                ArgDef(name="--yes", action="store_true", help="Do not ask"),
+                flag("--yes", "Do not ask"),
             ),
         ),
     ),

@@ -5,14 +5,12 @@ The service is native and runs on a thread of its own; the class here says what 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-_LOOPBACK = "127.0.0.1"
+from terok_sandbox.served import Served, check_host, in_thread
 
 
-class GateServer:
+class GateServer(Served):
     """Serves ``<mirror_root>/<scope>.git`` to whoever presents *token* as the user name of HTTP Basic authentication.
 
     It listens on the Unix socket *socket_path* (made with mode 0600), or else on *port* of *host*, which must be the
@@ -32,7 +30,6 @@ class GateServer:
         self._served = (Path(mirror_root), scope, token)
         self._place = socket_path
         self._address = (host, port)
-        self._server: Any = None
 
     async def start(self) -> None:
         """Bind and serve; starting a running service does nothing.
@@ -43,11 +40,11 @@ class GateServer:
             RuntimeError: the socket's name is taken by a file, or another process serves it.
             OSError: binding failed.
         """
-        await _in_thread(self._start)
+        await in_thread(self._start)
 
     async def stop(self) -> None:
         """Stop serving; requests under way get a second. May be called at any time, also twice."""
-        await _in_thread(self._stop)
+        await in_thread(self._stop)
 
     def _start(self) -> None:
         from terok_native import _lib
@@ -58,17 +55,5 @@ class GateServer:
         if self._place is None:
             if host is None or port is None:
                 raise ValueError("cannot serve the gate: it needs socket_path or host and port")
-            if host != _LOOPBACK:
-                raise ValueError(f"cannot serve on `{host}`: only {_LOOPBACK} is allowed")
+            check_host(host)
         self._server = _lib.gate_serve(*self._served, self._place, port or 0)
-
-    def _stop(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.stop()
-
-
-async def _in_thread(work: Callable[[], None]) -> None:
-    import asyncio
-
-    await asyncio.get_running_loop().run_in_executor(None, work)

@@ -7,19 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-# For annotations only: importing these here would cost every caller.
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from terok_sandbox.served import Served, check_host, in_thread
 
 PHANTOM_CREDENTIALS_MARKER = "terok-proxy-phantom-token:vault-handles-real-auth"
 """What a shared Claude login holds in place of its token."""
 
 CODEX_SHARED_OAUTH_MARKER = "terok-proxy-codex-oauth-marker:vault-handles-real-auth"
 """What a shared Codex login holds in place of its tokens."""
-
-_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +32,7 @@ class TcpBind:
     port: int
 
 
-async def _in_thread(work: Callable[[], None]) -> None:
-    # Imported late: the markers above are wanted by programs that never run an event loop.
-    import asyncio
-
-    await asyncio.get_running_loop().run_in_executor(None, work)
-
-
-class VaultProxy:
+class VaultProxy(Served):
     """The credential broker of one container.
 
     *db_path* is the vault, *scope_id* a label for people, *routes_path* the route table (default: the configured one).
@@ -69,8 +57,6 @@ class VaultProxy:
         self._routes_path = routes_path
         self._audit_path = audit_path
         self._runtime_dir = runtime_dir
-        self._db: Any = None
-        self._server: Any = None
 
     @property
     def bind(self) -> UnixBind | TcpBind:
@@ -93,11 +79,11 @@ class VaultProxy:
             RuntimeError: the socket's name is taken by a file, or by another broker.
             OSError: binding failed.
         """
-        await _in_thread(self._start)
+        await in_thread(self._start)
 
     async def stop(self) -> None:
         """Stop serving and close the vault; requests under way get a second. May be called at any time, also twice."""
-        await _in_thread(self._stop)
+        await in_thread(self._stop)
 
     def _start(self) -> None:
         import logging
@@ -109,8 +95,8 @@ class VaultProxy:
         if self._server is not None:
             return
         bind = self._bind
-        if isinstance(bind, TcpBind) and bind.host != _LOOPBACK:
-            raise ValueError(f"cannot serve on `{bind.host}`: only {_LOOPBACK} is allowed")
+        if isinstance(bind, TcpBind):
+            check_host(bind.host)
         cfg = SandboxConfig() if self._runtime_dir is None else SandboxConfig(runtime_dir=self._runtime_dir)
         db, source = cfg.open_credential_db_with_source(self._db_path)
         try:
@@ -134,10 +120,3 @@ class VaultProxy:
 
         base = self._runtime_dir or Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
         return base / "terok" / "vault" / "locks"
-
-    def _stop(self) -> None:
-        server, db, self._server, self._db = self._server, self._db, None, None
-        if server is not None:
-            server.stop()
-        if db is not None:
-            db.close()

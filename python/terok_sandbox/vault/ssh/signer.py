@@ -9,19 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terok_sandbox.served import Served, check_host
+
 # For annotations only.
 if TYPE_CHECKING:
     from types import TracebackType
 
-_LOOPBACK = "127.0.0.1"
 
-
-class SSHSigner:
+class SSHSigner(Served):
     """A signer that serves until it is stopped; also a context manager."""
 
     def __init__(self, db: Any, server: Any, socket_path: Path | None) -> None:
-        self._db: Any = db
-        self._server: Any = server
+        self._db = db
+        self._server = server
         self._socket_path = socket_path
         self._port: int | None = server.port
 
@@ -37,11 +37,7 @@ class SSHSigner:
 
     def stop(self) -> None:
         """Stop serving, take the socket away and close the vault; requests under way get a second. May be repeated."""
-        server, db, self._server, self._db = self._server, self._db, None, None
-        if server is not None:
-            server.stop()
-        if db is not None:
-            db.close()
+        self._stop()
 
     close = stop
 
@@ -72,8 +68,8 @@ def start_ssh_signer(
     if socket_path is None:
         if port is None:
             raise ValueError("cannot start the ssh signer: neither a socket nor a port is given")
-        if host not in (None, _LOOPBACK):
-            raise ValueError(f"cannot serve on `{host}`: only {_LOOPBACK} is allowed")
+        if host is not None:
+            check_host(host)
     return _start(db_path, None, socket_path, port or 0)
 
 
