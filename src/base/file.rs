@@ -65,15 +65,20 @@ pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    read_fd(fd, limit)
+    read_open(fd, limit)
 }
 
-fn read_fd(fd: OwnedFd, limit: u64) -> io::Result<Vec<u8>> {
+/// Reads what was opened, when it is a regular file of at most `limit` bytes. Open it `NONBLOCK`: it may be a pipe.
+///
+/// # Errors
+/// As [`read_regular`].
+pub fn read_open(fd: OwnedFd, limit: u64) -> io::Result<Vec<u8>> {
     let stat = rustix::fs::fstat(&fd)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    let mut content = Vec::new();
+    let expected = u64::try_from(stat.st_size).unwrap_or(0).min(limit);
+    let mut content = Vec::with_capacity(usize::try_from(expected).unwrap_or(0) + 1);
     File::from(fd).take(limit + 1).read_to_end(&mut content)?;
     if content.len() as u64 > limit {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("larger than {limit} bytes")));
@@ -133,7 +138,7 @@ impl Dir {
     /// # Errors
     /// As [`read_regular`].
     pub fn read(&self, relative: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        read_fd(self.open_at(relative, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?, limit)
+        read_open(self.open_at(relative, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?, limit)
     }
 
     /// Replaces one entry of this directory; a link of that name is replaced, not followed.

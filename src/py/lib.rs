@@ -23,6 +23,7 @@ mod server;
 mod signer;
 mod supervisor;
 mod task;
+mod taskfile;
 mod vault;
 
 #[pymodule]

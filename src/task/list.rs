@@ -1,0 +1,146 @@
+//! All tasks of a project, or one, as front ends show them.
+//!
+//! One pass over the directory; a file that cannot be read is told about and hides nobody else. A task of which one
+//! file is missing or only half written is listed with what the rest says.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::book::{Book, Meta};
+use crate::disk::Folder;
+use crate::fault::TaskError;
+use crate::work;
+
+/// One task; the names are those of the value type that Python makes of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs)] // the reference of the value type tells
+pub struct Row {
+    pub task_id: String,
+    pub project_id: String,
+    pub mode: Option<String>,
+    pub workspace: String,
+    pub web_port: Option<i64>,
+    pub web_token: Option<String>,
+    pub backend: Option<String>,
+    pub preset: Option<String>,
+    pub name: String,
+    pub provider: Option<String>,
+    pub unrestricted: Option<bool>,
+    pub exit_code: Option<i64>,
+    pub deleting: bool,
+    pub initialized: bool,
+    pub created_at: Option<String>,
+    pub work_status: Option<String>,
+    pub work_message: Option<String>,
+}
+
+/// The tasks that could be read, and what is wrong with the others.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Sorted by identifier.
+    pub rows: Vec<Row>,
+    /// One text for each damaged file.
+    pub trouble: Vec<String>,
+}
+
+/// Lists the tasks of `project`; without `tasks_root` nothing is said about their work.
+///
+/// # Errors
+/// The operating system's, when the directory itself cannot be read; a missing one is empty.
+pub fn list(book: &Book, project: &str, tasks_root: Option<&Path>) -> Result<Listing, TaskError> {
+    let mut listing = Listing::default();
+    let Some(folder) = book.open()? else { return Ok(listing) };
+    let mut ids = book.well_formed()?;
+    ids.sort_unstable();
+    let roots = tasks_root.and_then(|root| work::Root::open(root).ok());
+    for id in ids {
+        match row(book, &folder, project, &id, tasks_root, roots.as_ref()) {
+            Ok((row, trouble)) => {
+                listing.rows.extend(row);
+                listing.trouble.extend(trouble.iter().map(explain));
+            }
+            Err(error) => listing.trouble.push(explain(&error)),
+        }
+    }
+    Ok(listing)
+}
+
+/// One task, `None` when there is none of that identifier.
+///
+/// # Errors
+/// [`TaskError`] when its files cannot be read.
+pub fn one(book: &Book, project: &str, id: &str, tasks_root: Option<&Path>) -> Result<Option<Row>, TaskError> {
+    crate::book::check_name("task identifier", id)?;
+    let Some(folder) = book.open()? else { return Ok(None) };
+    let roots = tasks_root.and_then(|root| work::Root::open(root).ok());
+    match row(book, &folder, project, id, tasks_root, roots.as_ref())? {
+        (None, mut trouble) if !trouble.is_empty() => Err(trouble.remove(0)),
+        (row, _) => Ok(row),
+    }
+}
+
+fn explain(error: &TaskError) -> String {
+    base::fault::explain(error)
+}
+
+fn row(
+    book: &Book,
+    folder: &Folder,
+    project: &str,
+    id: &str,
+    tasks_root: Option<&Path>,
+    roots: Option<&work::Root>,
+) -> Result<(Option<Row>, Vec<TaskError>), TaskError> {
+    let (meta, trouble) = book.read_leniently(folder, id)?;
+    let Some(meta) = meta else { return Ok((None, trouble)) };
+    let status = roots.map(|roots| roots.status(id)).unwrap_or_default();
+    let workspace = text(&meta, "workspace").or_else(|| tasks_root.map(|root| shown(root.join(id))));
+    Ok((
+        Some(Row {
+            task_id: id.to_owned(),
+            project_id: project.to_owned(),
+            mode: text(&meta, "mode"),
+            workspace: workspace.unwrap_or_default(),
+            web_port: number(&meta, "web_port"),
+            web_token: text(&meta, "web_token"),
+            backend: text(&meta, "backend"),
+            preset: text(&meta, "preset"),
+            name: text(&meta, "name").map(|name| crate::clean::line(&name)).unwrap_or_default(),
+            provider: text(&meta, "provider"),
+            unrestricted: meta.get("unrestricted").and_then(Value::as_bool),
+            exit_code: number(&meta, "exit_code"),
+            deleting: meta.get("deleting").is_some_and(is_true),
+            initialized: meta.get("ready_at").is_some_and(|value| !value.is_null()),
+            created_at: text(&meta, "created_at"),
+            work_status: status.status,
+            work_message: status.message,
+        }),
+        trouble,
+    ))
+}
+
+fn shown(path: PathBuf) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn text(meta: &Meta, key: &str) -> Option<String> {
+    meta.get(key)?.as_str().map(str::to_owned)
+}
+
+fn number(meta: &Meta, key: &str) -> Option<i64> {
+    meta.get(key)?.as_i64()
+}
+
+/// What Python takes for true.
+fn is_true(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(flag) => *flag,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+    }
+}
