@@ -1,4 +1,4 @@
-"""Names, recipes and builds through the Python surface. Podman is a script that writes down how it was called."""
+"""Names, recipes and builds through the Python surface. Podman is a stand-in that writes down how it was called."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ import pytest
 from terok_executor.container import build
 from terok_executor.container.build import BuildError, ImageBuilder, ImageSet
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "fixtures" / "podman"))
+
+from double import FakePodman, first_on_path
+
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "images"
 
 
@@ -19,32 +23,24 @@ def table(name: str):
     return json.loads((FIXTURES / f"{name}.json").read_text(encoding="utf-8"))
 
 
-@pytest.fixture
-def podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A podman on PATH; ``images`` lists what it has, ``log`` what it was told, ``answer`` what a build does."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    script = folder / "podman"
-    script.write_text(
-        f"""#!/bin/sh
-echo "$*" >> {folder}/log
+#: In the stand-in's folder, ``images`` lists what it has, ``labels`` what they say, ``answer`` what a build does.
+PART = """
 case "$1 $2" in
-'image exists') for last; do :; done; grep -qx "$last" {folder}/images 2>/dev/null; exit $?;;
-'image inspect') cat {folder}/labels 2>/dev/null; exit 0;;
-build*) echo built; . {folder}/answer; exit 0;;
+'image exists') for last; do :; done; grep -qx "$last" "$here/images" 2>/dev/null; exit $?;;
+'image inspect') cat "$here/labels" 2>/dev/null;;
+build*) echo built; [ -f "$here/answer" ] && . "$here/answer";;
 esac
 """
-    )
-    script.chmod(0o755)
-    (folder / "answer").write_text("")
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    return folder
 
 
-def calls(podman: Path, verb: str) -> list[str]:
-    log = podman / "log"
-    lines = log.read_text().splitlines() if log.exists() else []
-    return [line for line in lines if line.startswith(verb)]
+@pytest.fixture
+def podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePodman:
+    """A stand-in for podman that has images and builds them."""
+    return first_on_path(tmp_path / "bin", monkeypatch).plays(PART)
+
+
+def calls(podman: FakePodman, verb: str) -> list[str]:
+    return [" ".join(call) for call in podman.calls if call[0] == verb]
 
 
 @pytest.mark.parametrize(("base", "tag"), table("tags")["base"])
@@ -109,7 +105,9 @@ def test_the_builder_finds_its_steps_at_call_time(monkeypatch: pytest.MonkeyPatc
     assert seen[1][1]["tool_name"] == "coderabbit"
 
 
-def test_a_build_prints_its_command_on_sys_stdout(podman: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_build_prints_its_command_on_sys_stdout(
+    podman: FakePodman, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     build.build_project_image(
         dockerfile=tmp_path / "L2.Dockerfile",
         context_dir=tmp_path,
@@ -130,8 +128,10 @@ def test_a_build_prints_its_command_on_sys_stdout(podman: Path, tmp_path: Path, 
     assert "built" in out
 
 
-def test_a_failed_build_and_a_missing_podman(podman: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (podman / "answer").write_text("echo no space left on device >&2; exit 1")
+def test_a_failed_build_and_a_missing_podman(
+    podman: FakePodman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (podman.folder / "answer").write_text("echo no space left on device >&2; exit 1")
     arguments = {"dockerfile": tmp_path / "D", "context_dir": tmp_path, "target_tag": "x:1"}
     with pytest.raises(BuildError, match="Image build failed: no space left on device") as caught:
         build.build_project_image(**arguments)
@@ -143,11 +143,11 @@ def test_a_failed_build_and_a_missing_podman(podman: Path, tmp_path: Path, monke
         build.build_base_images("debian:13", agents=("claude",))
 
 
-def test_layers_and_the_default_alias(podman: Path) -> None:
+def test_layers_and_the_default_alias(podman: FakePodman) -> None:
     alias = "terok-l1-cli:debian-13"
     assert ImageBuilder("debian:13").ensure_default_l1(("claude",)) == alias
     assert calls(podman, "build")[1].count(" -t ") == 2
-    (podman / "images").write_text(f"{alias}\nterok-l0:debian-13\n{alias}-claude\n")
+    (podman.folder / "images").write_text(f"{alias}\nterok-l0:debian-13\n{alias}-claude\n")
     assert ImageBuilder("debian:13").ensure_default_l1(("claude",)) == alias
     images = build.build_base_images("debian:13", agents=("claude",), tag_as_default=True)
     assert images == ImageSet("terok-l0:debian-13", f"{alias}-claude")
@@ -155,7 +155,7 @@ def test_layers_and_the_default_alias(podman: Path) -> None:
     assert calls(podman, "tag") == [f"tag {alias}-claude {alias}"]
 
 
-def test_a_used_build_directory_is_a_value_error(podman: Path, tmp_path: Path) -> None:
+def test_a_used_build_directory_is_a_value_error(podman: FakePodman, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("")
     (tmp_path / "file").write_text("")
@@ -165,7 +165,7 @@ def test_a_used_build_directory_is_a_value_error(podman: Path, tmp_path: Path) -
     assert not calls(podman, "build")
 
 
-def test_versions_from_the_environment(podman: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_from_the_environment(podman: FakePodman, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEROK_IMAGE_VERSIONS", "claude-code=2.1.300, node=24.1.0")
     build.build_base_images("debian:13", agents=("claude",))
     assert "--build-arg CLAUDE_CODE_VERSION=2.1.300 --build-arg NODE_VERSION=24.1.0" in calls(podman, "build")[1]
@@ -174,16 +174,18 @@ def test_versions_from_the_environment(podman: Path, monkeypatch: pytest.MonkeyP
         build.build_base_images("debian:13", agents=("claude",))
 
 
-def test_labels_of_an_image(podman: Path) -> None:
+def test_labels_of_an_image(podman: FakePodman) -> None:
     assert build.image_agents("x:1") == set()
-    (podman / "labels").write_text(json.dumps({"ai.terok.agents": "claude,,codex ", "ai.terok.versions": "a=1,b=2"}))
+    (podman.folder / "labels").write_text(
+        json.dumps({"ai.terok.agents": "claude,,codex ", "ai.terok.versions": "a=1,b=2"})
+    )
     assert build.image_agents("x:1") == {"claude", "codex"}
     assert build.image_versions("x:1") == {"a": "1", "b": "2"}
-    (podman / "labels").write_text("null")
+    (podman.folder / "labels").write_text("null")
     assert build.image_agents("x:1") == set()
 
 
-def test_no_bundled_tool_can_be_installed_without_its_program(podman: Path, tmp_path: Path) -> None:
+def test_no_bundled_tool_can_be_installed_without_its_program(podman: FakePodman, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="coderabbit") as caught:
         build.build_sidecar_image("debian:13")
     assert caught.value.fault_code == "tool-unsupported"

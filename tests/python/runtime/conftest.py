@@ -11,22 +11,8 @@ import pytest
 TESTS = Path(__file__).parents[2]
 sys.path[:0] = [str(TESTS / "host"), str(TESTS / "fixtures" / "podman")]
 
-from double import FakePodman  # noqa: E402
+from double import no_podman, podman  # noqa: E402, F401
 from lane import Lane, lane_folder, pytest_terminal_summary, rootless  # noqa: E402, F401
-
-
-@pytest.fixture
-def podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakePodman:
-    """A stand-in for podman, first on PATH."""
-    fake = FakePodman(tmp_path / "fake")
-    monkeypatch.setenv("PATH", str(fake.folder), prepend=":")
-    return fake
-
-
-@pytest.fixture
-def no_podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A PATH without podman."""
-    monkeypatch.setenv("PATH", str(tmp_path))
 
 
 @pytest.fixture
