@@ -7,9 +7,11 @@ uses what it did not keep is logged out here.
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from campaign import Figures, children, dice, recovered
@@ -102,6 +104,13 @@ def use(box: Box) -> int:
         return 0
 
 
+def until_kept(vault: Path) -> None:
+    """Waits for the short moment in which a refreshed login lies beside the vault and not in it; it may be missed."""
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end and not any(name.startswith(".refreshed-") for name in os.listdir(vault)):
+        pass
+
+
 # improves: 21-5.10-refresh-kept
 def test_no_kill_logs_anybody_out(tenant: Tenant, figures: Figures) -> None:
     vendor, rolls = Vendor(), dice("refresh")
@@ -115,7 +124,10 @@ def test_no_kill_logs_anybody_out(tenant: Tenant, figures: Figures) -> None:
         assert until(lambda: not tenant.supervisors())
         tenant.start(box, container)
         assert vendor.asked.wait(15), f"kill {number}: no refresh was tried; {vendor.refused}"
-        time.sleep(rolls.uniform(0, 0.05))
+        if number % 3:
+            time.sleep(rolls.uniform(0, 0.05))
+        else:
+            until_kept(Path(tenant.places["vault"]))
         watchdog = tenant.watchdog(box)
         victims = children(watchdog)
         began = time.monotonic()
