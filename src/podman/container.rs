@@ -147,6 +147,14 @@ impl Podman {
         self.call("unpause", name, ["unpause", name]).limit(QUERY).success().map(drop)
     }
 
+    /// Freezes every process of the container.
+    ///
+    /// # Errors
+    /// As [`Podman::start`]; rootless on cgroup v1, podman has no freezer.
+    pub fn pause(&self, name: &str) -> Result<(), PodmanError> {
+        self.call("pause", name, ["pause", name]).limit(QUERY).success().map(drop)
+    }
+
     /// Asks the container to end, and kills it after `seconds`.
     ///
     /// # Errors

@@ -105,6 +105,11 @@ fn podman_unpause(py: Python<'_>, name: &str) -> PyResult<()> {
 }
 
 #[pyfunction]
+fn podman_pause(py: Python<'_>, name: &str) -> PyResult<()> {
+    py.detach(|| Podman::new().pause(name)).map_err(errors::to_py)
+}
+
+#[pyfunction]
 fn podman_stop(py: Python<'_>, name: &str, timeout: u32) -> PyResult<()> {
     py.detach(|| Podman::new().stop(name, timeout)).map_err(errors::to_py)
 }
@@ -268,6 +273,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(podman_inspect, m)?,
         wrap_pyfunction!(podman_start, m)?,
         wrap_pyfunction!(podman_unpause, m)?,
+        wrap_pyfunction!(podman_pause, m)?,
         wrap_pyfunction!(podman_stop, m)?,
         wrap_pyfunction!(podman_wait, m)?,
         wrap_pyfunction!(podman_copy_in, m)?,

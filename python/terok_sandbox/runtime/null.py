@@ -120,6 +120,9 @@ class NullContainer:
     def unpause(self) -> None:
         self._runtime._states[self.name] = "running"
 
+    def pause(self) -> None:
+        self._runtime._states[self.name] = "paused"
+
     def stop(self, *, timeout: int = 10) -> None:
         self._runtime._states[self.name] = "exited"
 

@@ -143,6 +143,11 @@ class PodmanContainer:
         with _as_runtime_error():
             _native().podman_unpause(self.name)
 
+    def pause(self) -> None:
+        """Freezes the container; ``RuntimeError`` as for :meth:`start`."""
+        with _as_runtime_error():
+            _native().podman_pause(self.name)
+
     def stop(self, *, timeout: int = 10) -> None:
         """Stops the container, killing it after ``timeout`` seconds; ``RuntimeError`` as for :meth:`start`."""
         with _as_runtime_error():

@@ -112,15 +112,15 @@ def _remove_files(project: ProjectConfig, task_id: str, meta_dir: Path, warnings
     """The task's directory first: while it is there, the record says whose it is."""
     from terok_native import _lib
 
-    _remove_workspace(Path(project.tasks_root) / task_id, warnings)
+    remove_tree(Path(project.tasks_root) / task_id, warnings)
     try:
         _lib.task_forget(meta_dir, task_id)
     except Exception as error:
         warnings.append(f"the record of task {task_id} could not be removed: {error}")
 
 
-def _remove_workspace(workspace: Path, warnings: list[str]) -> None:
-    """Remove the task's directory, also files of users that exist only in the container's user namespace."""
+def remove_tree(workspace: Path, warnings: list[str]) -> None:
+    """Remove a directory of ours, also files of users that exist only in the container's user namespace."""
     import shutil
 
     if workspace.is_symlink() or not workspace.is_dir():
