@@ -1,0 +1,1 @@
+"""Configuration, projects and the states of tasks."""

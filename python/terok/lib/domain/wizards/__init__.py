@@ -1,0 +1,1 @@
+"""Conversations that make something new."""
