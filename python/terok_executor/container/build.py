@@ -165,7 +165,7 @@ def render_l0(base_image: str = DEFAULT_BASE_IMAGE, *, family: str | None = None
 
 def render_l1(l0_tag: str, *, family: str, agents: tuple[str, ...] | str = "all", cache_bust: str = "0") -> str:
     """Dockerfile of the agent layer; unknown entries are a ``ValueError``."""
-    return _lib.images_render_l1(l0_tag, family, _catalog(), _selection(agents), cache_bust)
+    return _lib.images_render_l1(l0_tag, family, roster_catalog(), _selection(agents), cache_bust)
 
 
 def render_l1_sidecar(l0_tag: str, *, family: str, tool_name: str = "coderabbit", cache_bust: str = "0") -> str:
@@ -177,7 +177,7 @@ def content_hashes(
     base_image: str, *, family: str | None = None, agents: tuple[str, ...] | str = "all"
 ) -> tuple[str, str]:
     """Hashes (hexadecimal SHA-256) of both layers' recipes as they are now; built images carry them in a label."""
-    l0, l1 = _lib.images_hashes(base_image or "", family, _catalog(), _selection(agents))
+    l0, l1 = _lib.images_hashes(base_image or "", family, roster_catalog(), _selection(agents))
     return l0, l1
 
 
@@ -198,7 +198,7 @@ def stage_toad_agents(dest: Path) -> None:
 
 def stage_help_fragments(dest: Path, agents: tuple[str, ...] | str = "all") -> None:
     """Write the help lines of these entries to ``agents.txt`` and ``dev-tools.txt`` below ``dest``."""
-    _lib.images_stage_help(os.fspath(dest), _catalog(), _selection(agents))
+    _lib.images_stage_help(os.fspath(dest), roster_catalog(), _selection(agents))
 
 
 def prepare_build_context(
@@ -255,7 +255,7 @@ def build_base_images(
         "versions": list((_env_versions() if versions is None else versions).items()),
         "trust_host_ca": _trust(trust_host_ca),
     }
-    return ImageSet(**_lib.images_build_base(request, _catalog(), sys.stdout))
+    return ImageSet(**_lib.images_build_base(request, roster_catalog(), sys.stdout))
 
 
 def build_sidecar_image(
@@ -328,7 +328,7 @@ def _selection(agents: str | tuple[str, ...]) -> str | list[str]:
     return agents if isinstance(agents, str) else list(agents)
 
 
-def _catalog() -> dict[str, dict[str, typing.Any]]:
+def roster_catalog() -> dict[str, dict[str, typing.Any]]:
     """What each roster entry brings to an image, in roster order."""
     from terok_executor.roster import AgentRoster
 
