@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use base::fault::explain;
 use base::notice;
+use base::path::resolve;
 use serde::Serialize;
 
 use crate::model::{self, FILE, Model, Surroundings};
@@ -41,7 +42,12 @@ pub struct Found {
 /// # Errors
 /// [`ProjectError::Path`] when there is no home directory.
 pub fn directories() -> Result<BTreeMap<String, PathBuf>, ProjectError> {
-    Ok(directories_in(&[place::user_projects_dir()?, place::projects_dir()?]))
+    Ok(directories_in(&roots()?))
+}
+
+/// The user's projects and the system's, links followed.
+fn roots() -> Result<[PathBuf; 2], ProjectError> {
+    Ok([place::user_projects_dir()?, place::projects_dir()?].map(|root| resolve(&root)))
 }
 
 fn directories_in(roots: &[PathBuf]) -> BTreeMap<String, PathBuf> {
@@ -117,7 +123,7 @@ fn broken(id: String, dir: &Path, error: &ProjectError) -> Broken {
 /// [`ProjectError::BadId`], [`ProjectError::Unknown`].
 pub fn root_of(id: &str) -> Result<PathBuf, ProjectError> {
     id::check_form(id)?;
-    let (user, system) = (place::user_projects_dir()?.join(id), place::projects_dir()?.join(id));
+    let [user, system] = roots()?.map(|root| root.join(id));
     // Where nobody may look there may be one: loading it tells the reason.
     let found = [&user, &system].into_iter().find(|dir| holds_project(dir) != Some(false)).cloned();
     match found {

@@ -22,4 +22,7 @@ mod schema_table;
 pub mod setting;
 pub mod wizard;
 
+#[cfg(test)]
+mod tests;
+
 pub use fault::ProjectError;

@@ -26,8 +26,8 @@ pub struct Surroundings {
     pub user_projects: PathBuf,
     /// Projects of the system.
     pub system_projects: PathBuf,
-    /// Workspaces of tasks.
-    pub live: PathBuf,
+    /// Workspaces of tasks, one directory per project.
+    pub tasks: PathBuf,
     /// Mirrors.
     pub gates: PathBuf,
     /// Build contexts.
@@ -46,10 +46,10 @@ impl Surroundings {
     pub fn current() -> Result<Self, ProjectError> {
         Ok(Self {
             user_projects: place::user_projects_dir()?,
-            system_projects: place::projects_dir()?,
-            live: place::sandbox_live_dir()?,
-            gates: place::gate_repos_dir()?,
-            builds: place::build_dir()?,
+            system_projects: resolve(&place::projects_dir()?),
+            tasks: resolve(&place::sandbox_live_dir()?.join("tasks")),
+            gates: resolve(&place::gate_repos_dir()?),
+            builds: resolve(&place::build_dir()?),
             settings: setting::load(),
             git: identity::git_global(),
         })
@@ -104,7 +104,7 @@ pub struct Model {
     pub shared_dir: Option<PathBuf>,
 }
 
-/// Reads the project in directory `dir`, whose last component is its id.
+/// Reads the project in directory `dir`, whose last component is its id; its parent must be free of links.
 ///
 /// # Errors
 /// [`ProjectError`], one variant per way in which `project.yml` can be wrong.
@@ -115,7 +115,9 @@ pub fn read(dir: &Path, around: &Surroundings) -> Result<Model, ProjectError> {
         let lines: Vec<_> = errors.iter().map(|error| format!("  {}", error.line(" → "))).collect();
         ProjectError::Invalid { path: path.clone(), errors: lines.join("\n") }
     })?;
-    let model = Draft { raw: &raw, checked: &checked, around, root: resolve(dir), path: &path }.model(dir)?;
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let root = below(dir.parent().unwrap_or(Path::new("/")), &name);
+    let model = Draft { raw: &raw, checked: &checked, around, root, path: &path }.model(dir)?;
     let places = [&model.root, &model.tasks_root, &model.gate_path].into_iter();
     let odd = places.chain(&model.staging_root).chain(&model.shared_dir).find(|place| place.to_str().is_none());
     match odd {
@@ -142,11 +144,11 @@ impl Draft<'_> {
         if gated && !gate_enabled {
             return Err(ProjectError::NoGate(id));
         }
-        let tasks_root = self.place("tasks.root").unwrap_or_else(|| resolve(&self.around.live.join("tasks").join(&id)));
-        let staging = || self.place("gatekeeping.staging_root").unwrap_or_else(|| resolve(&self.around.builds.join(&id)));
+        let tasks_root = self.place("tasks.root").unwrap_or_else(|| below(&self.around.tasks, &id));
+        let staging = || self.place("gatekeeping.staging_root").unwrap_or_else(|| below(&self.around.builds, &id));
         let who = self.identity()?;
         Ok(Model {
-            gate_path: self.place("gate.path").unwrap_or_else(|| resolve(&self.around.gates.join(format!("{id}.git")))),
+            gate_path: self.place("gate.path").unwrap_or_else(|| below(&self.around.gates, &format!("{id}.git"))),
             staging_root: gated.then(staging),
             shared_dir: self.shared_dir(&tasks_root)?,
             isolation: self.text("project.isolation").unwrap_or_default(),
@@ -285,6 +287,15 @@ pub(crate) fn anchor_files(agent: &mut Map<String, Value>, base: &Path) {
         if let Some(text) = file.as_str().filter(|text| !text.trim().is_empty()) {
             *file = resolve(&base.join(expand_home(Path::new(text)))).to_string_lossy().into();
         }
+    }
+}
+
+/// As [`resolve`], when the directory is known to be resolved: of its entries only links need a closer look.
+fn below(dir: &Path, name: &str) -> PathBuf {
+    let path = dir.join(name);
+    match path.is_symlink() {
+        true => resolve(&path),
+        false => path,
     }
 }
 
