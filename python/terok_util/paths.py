@@ -3,6 +3,8 @@
 None of these functions creates anything. Environment overrides are taken as they are after ``~`` expansion.
 """
 
+import sys
+import types
 import typing
 from pathlib import Path
 
@@ -64,3 +66,17 @@ def read_config_top_level(key: str) -> typing.Any:
 def _reset_config_caches_for_tests() -> None:
     """Forget everything read from configuration files, also which warnings were given."""
     _config_section_cache.clear()
+
+
+class _Module(types.ModuleType):
+    """This module, told when somebody replaces :func:`_is_root`, so that the engine's own defaults follow."""
+
+    def __setattr__(self, name: str, value: typing.Any) -> None:
+        super().__setattr__(name, value)
+        if name == "_is_root":
+            _lib.base_pretend_root(None if value is _ask_system else bool(value()))
+
+
+_ask_system = _is_root
+_lib.base_pretend_root(None)
+sys.modules[__name__].__class__ = _Module

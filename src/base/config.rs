@@ -297,7 +297,7 @@ pub fn sources_in(namespace: Namespace) -> Vec<(&'static str, PathBuf)> {
     }
     let prefix = PREFIX.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some(file) = prefix.map(|dir| dir.join("etc/terok/config.yml"))
-        && crate::path::resolve(&file) != crate::path::resolve(&sources[0].1)
+        && !is_same_file(&file, &sources[0].1)
     {
         sources.insert(1, ("prefix", file));
     }
@@ -308,6 +308,14 @@ pub fn sources_in(namespace: Namespace) -> Vec<(&'static str, PathBuf)> {
         sources.push(("user", file));
     }
     sources
+}
+
+/// Two names of what exists are compared by what they lead to, others as they are written.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (std::fs::metadata(one), std::fs::metadata(other)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => one == other,
+    }
 }
 
 /// The user's `config.yml`, root's too; `TEROK_CONFIG_FILE` does not move it.
@@ -381,7 +389,7 @@ fn read_or_complain(label: &str, path: &Path) -> Layer {
         Err(error) => {
             let text = crate::fault::explain(&error);
             let text = text.split("\nhint: ").next().unwrap_or_default();
-            notice::leave(&format!("{text}; its settings are ignored"));
+            notice::leave_for("config", &format!("{text}; its settings are ignored"));
             Layer { scope: scope(label, path, Map::new()), fault: Some(text.to_owned()) }
         }
     }

@@ -29,6 +29,19 @@ pub fn leave(text: &str) {
     }
 }
 
+/// As [`leave`], on behalf of a named part of the product, which is printed in front of the remark.
+pub fn leave_for(part: &str, text: &str) {
+    leave(&format!("[{part}] {text}"));
+}
+
+/// Part and text of a remark that [`leave_for`] left.
+pub fn split(remark: &str) -> (Option<&str>, &str) {
+    match remark.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+        Some((part, text)) => (Some(part), text),
+        None => (None, remark),
+    }
+}
+
 /// Takes the remarks left since the last call, oldest first.
 pub fn take() -> Vec<String> {
     board().as_mut().map(|board| std::mem::take(&mut board.waiting)).unwrap_or_default()

@@ -1,5 +1,7 @@
 //! Who we are on the host: inside a user namespace uid 0 is not root.
 
+use std::sync::OnceLock;
+
 /// The uid that `inner` has in the parent user namespace, read from a `uid_map` text; `inner` when no row covers it.
 pub fn map_uid(uid_map: &str, inner: u32) -> u32 {
     uid_map
@@ -18,9 +20,13 @@ pub fn effective_uid() -> u32 {
 }
 
 /// Our effective uid as the host sees it.
+///
+/// The table is read once: no process of ours changes its user namespace after it has asked.
 pub fn host_uid() -> u32 {
+    static TABLE: OnceLock<Option<String>> = OnceLock::new();
     let inner = effective_uid();
-    std::fs::read_to_string("/proc/self/uid_map").map_or(inner, |map| map_uid(&map, inner))
+    let table = TABLE.get_or_init(|| std::fs::read_to_string("/proc/self/uid_map").ok());
+    table.as_ref().map_or(inner, |table| map_uid(table, inner))
 }
 
 /// The login name of `uid`, if the user database has one.

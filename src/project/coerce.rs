@@ -20,6 +20,9 @@ static MEMORY: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("^[0-9]+([.][0-9]+)? ?[kKmMgGtTpP]?[iI]?[bB]?$").expect("valid"));
 static CPUS: LazyLock<Regex> = LazyLock::new(|| Regex::new("^[0-9]+([.][0-9]+)?$").expect("valid"));
 
+const MEMORY_EXAMPLE: &str = "such as 512m or 4g";
+const CPUS_EXAMPLE: &str = "such as 2 or 0.5";
+
 /// What a shape is called in the description of a table.
 pub(crate) fn name(shape: Shape) -> &'static str {
     match shape {
@@ -50,8 +53,8 @@ pub(crate) fn value(key: &str, shape: Shape, given: &Value) -> Result<Value, Ref
         Shape::Folded(choices) => folded(choices, given),
         Shape::Identifier => identifier(given),
         Shape::Categories => categories(given),
-        Shape::Memory => limit(key, &MEMORY, "such as 512m or 4g", given),
-        Shape::Cpus => limit(key, &CPUS, "such as 2 or 0.5", given),
+        Shape::Memory => limit(key, &MEMORY, MEMORY_EXAMPLE, given),
+        Shape::Cpus => limit(key, &CPUS, CPUS_EXAMPLE, given),
         Shape::FlagOrText => return either(given, &["bool", "str"]),
         Shape::TextOrFlag => return either(given, &["str", "bool"]),
         Shape::Mapping => match given.is_object() {
@@ -61,6 +64,18 @@ pub(crate) fn value(key: &str, shape: Shape, given: &Value) -> Result<Value, Ref
         Shape::Texts | Shape::Section(_) => Ok(given.clone()),
     };
     converted.map_err(|reason| vec![(None, reason)])
+}
+
+/// As [`value`], for the shapes of our own, by their name.
+pub(crate) fn named(key: &str, shape: &str, choices: &[&str], given: &Value) -> Result<Value, Reason> {
+    match shape {
+        "folded" => folded(choices, given),
+        "identifier" => identifier(given),
+        "categories" => categories(given),
+        "memory" => limit(key, &MEMORY, MEMORY_EXAMPLE, given),
+        "cpus" => limit(key, &CPUS, CPUS_EXAMPLE, given),
+        _ => Ok(given.clone()),
+    }
 }
 
 fn text(given: &Value) -> Result<&str, Reason> {
@@ -167,6 +182,7 @@ fn identifier(given: &Value) -> Result<Value, Reason> {
 
 fn categories(given: &Value) -> Result<Value, Reason> {
     match given {
+        Value::Null => Ok(Value::Null),
         Value::String(text) if text.trim().is_empty() => Ok(Value::Null),
         Value::String(text) => Ok(json!([text.trim()])),
         Value::Array(items) if items.is_empty() => Ok(Value::Null),

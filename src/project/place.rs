@@ -64,11 +64,16 @@ pub fn runtime_dir() -> Place {
     base::path::runtime_dir("", None)
 }
 
-/// `acp/<project>/<task>.<kind>` in the runtime directory; the identifiers must have been checked.
+/// `acp/<project>/<task>.<kind>` in the runtime directory.
 ///
 /// # Errors
-/// As [`config_root`].
+/// As [`config_root`], and for an identifier that is more or less than one part of a path.
 pub fn acp_file(project: &str, task: &str, kind: &str) -> Place {
+    for name in [project, task] {
+        if name.is_empty() || name.contains(['/', '\0']) || name == "." || name == ".." {
+            return Err(PathError::Subdir(base::text::sanitize_tty(name)));
+        }
+    }
     Ok(runtime_dir()?.join("acp").join(project).join(format!("{task}.{kind}")))
 }
 
@@ -153,14 +158,6 @@ pub fn vault_dir() -> Place {
         return Ok(resolve(&path));
     }
     configured(None, "credentials", "dir", || base::path::state_dir("vault", None))
-}
-
-/// The log of this layer.
-///
-/// # Errors
-/// As [`config_root`].
-pub fn log_file() -> Place {
-    Ok(core_state_dir()?.join("terok.log"))
 }
 
 /// The `config.yml` that people edit: `TEROK_CONFIG_FILE`, else the user's, root's too.

@@ -158,6 +158,15 @@ pub fn describe(document: Document) -> Value {
     describe_section(document.root())
 }
 
+/// Converts one value as a key of the shape with that name would, for the shapes that are not pydantic's own.
+///
+/// # Errors
+/// The reason, as a sentence without pydantic's prefix.
+pub fn convert(key: &str, shape: &str, choices: &[&str], value: &Value) -> Result<Value, String> {
+    let converted = coerce::named(key, shape, choices, value);
+    converted.map_err(|(message, _)| message.trim_start_matches("Value error, ").to_owned())
+}
+
 fn section(table: &Section, value: &Value, path: &mut Vec<String>, errors: &mut Vec<FieldError>) -> Value {
     let empty = Map::new();
     let given = value.as_object().unwrap_or_else(|| {

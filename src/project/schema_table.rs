@@ -337,7 +337,7 @@ static SHIELD_PROJECT: Section = section(
 );
 
 static CREDENTIALS_PROJECT: Section = section(
-    "RawCredentialsProjectSection",
+    "RawCredentialsSection",
     "Whose credentials the project uses.",
     &[field(
         "scope",

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base::config::{self, Layer};
 use base::fault::{Fault, Kind};
+use base::notice;
 use base::path::Namespace;
 use serde_json::{Map, Value};
 
@@ -52,6 +53,7 @@ pub fn load() -> Arc<Settings> {
         return Arc::clone(known);
     }
     let found = Arc::new(Settings::of(layers));
+    found.complain();
     *guard = Some(Arc::clone(&found));
     found
 }
@@ -90,6 +92,24 @@ impl Settings {
         let raw = stack.resolve();
         let (valid, errors) = schema::salvage(Document::Global, &Value::Object(raw.clone()));
         Self { layers, raw, valid, errors }
+    }
+
+    /// Unusable files were complained about when they were read.
+    fn complain(&self) {
+        if self.errors.is_empty() {
+            return;
+        }
+        let files: Vec<_> = self.sources().iter().map(|path| format!("`{}`", path.display())).collect();
+        let shown: Vec<_> = self.errors.iter().take(3).map(|error| error.line(".")).collect();
+        let more = match self.errors.len() - shown.len() {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let (files, shown) = (files.join(", "), shown.join("; "));
+        notice::leave_for(
+            "config",
+            &format!("{files}: {shown}{more}; the defaults apply to these keys and their sections, and no task starts"),
+        );
     }
 
     /// The merged files, unchecked.

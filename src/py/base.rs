@@ -28,7 +28,11 @@ pub(crate) fn report(py: Python<'_>) {
     let stream = py.import("sys").and_then(|sys| sys.getattr("stderr"));
     for remark in remarks {
         if let Ok(stream) = &stream {
-            let _ = stream.call_method1("write", (format!("Warning: {remark}\n"),));
+            let line = match notice::split(&remark) {
+                (Some(part), text) => format!("Warning [{part}]: {text}\n"),
+                (None, text) => format!("Warning: {text}\n"),
+            };
+            let _ = stream.call_method1("write", (line,));
         }
     }
 }
@@ -103,6 +107,13 @@ fn base_config_top_level<'py>(py: Python<'py>, key: &str, root: Option<bool>) ->
     let value = config::stack(namespace(root)).resolve_member(key);
     report(py);
     convert::to_py(py, &value)
+}
+
+/// Makes the default directories those of root, or of somebody else, whoever we are; `None` asks the system again.
+#[pyfunction]
+#[pyo3(signature = (root=None))]
+fn base_pretend_root(root: Option<bool>) {
+    Namespace::pretend(root);
 }
 
 #[pyfunction]
@@ -249,6 +260,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(base_config_writable_file, m)?)?;
     m.add_function(wrap_pyfunction!(base_config_section, m)?)?;
     m.add_function(wrap_pyfunction!(base_config_top_level, m)?)?;
+    m.add_function(wrap_pyfunction!(base_pretend_root, m)?)?;
     m.add_function(wrap_pyfunction!(base_config_forget, m)?)?;
     m.add_function(wrap_pyfunction!(base_config_update, m)?)?;
     m.add_function(wrap_pyfunction!(base_config_passphrase_file, m)?)?;

@@ -20,10 +20,12 @@ mod port;
 mod project;
 mod sandbox;
 mod server;
+mod setting;
 mod signer;
 mod supervisor;
 mod task;
 mod taskfile;
+mod tasklog;
 mod vault;
 
 #[pymodule]
@@ -43,6 +45,7 @@ fn _lib(m: &Bound<'_, PyModule>) -> PyResult<()> {
     sandbox::register(m)?;
     port::register(m)?;
     images::register(m)?;
+    setting::register(m)?;
     project::register(m)?;
     task::register(m)?;
     agents::register(m)

@@ -1,0 +1,1 @@
+"""What front ends on a terminal share."""
