@@ -29,9 +29,5 @@ COMMANDS: tuple[CommandDef, ...] = (
     ),
     _command("serve", "run the hub that collects events"),
     _command("serve-verdict", "run the service that applies verdicts"),
-    _command(
-        "install-service", "install the hub as a service of the user",
-        ArgDef("--bin-path", help="program of the service", dest="bin_path"),
-    ),
     _command("clearance", "judge blocked connections in this terminal"),
 )  # fmt: skip

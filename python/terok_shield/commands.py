@@ -35,31 +35,31 @@ def _command(name: str, text: str, *args: ArgDef, extras: dict[str, bool] | None
 
 
 COMMANDS: tuple[CommandDef, ...] = (
-    _command("status", "what the firewall does", ArgDef("container", help="one container only", nargs="?")),
+    _command("status", "what the firewall does", ArgDef("container", help="the container, instead of all of them", nargs="?")),
     _command(
         "prepare", "print the podman options of a container to be", _PROFILES,
-        ArgDef("--json", help="as JSON", action="store_true", dest="output_json"), extras=_BOTH,
+        ArgDef("--json", help="JSON output", action="store_true", dest="output_json"), extras=_BOTH,
     ),
     _command("run", "run a container behind the firewall", _PROFILES, extras=_BOTH),
     _command(
         "resolve", "look the allowed names up again",
-        ArgDef("--force", help="even if the last answers are fresh", action="store_true"), extras=_BOTH,
+        ArgDef("--force", help="Bypass cache freshness", action="store_true"), extras=_BOTH,
     ),
-    _command("allow", "let one name or address through", ArgDef("target", help="name or address"), extras=_CONTAINER),
-    _command("deny", "stop one name or address", ArgDef("target", help="name or address"), extras=_CONTAINER),
+    _command("allow", "let one name or address through", ArgDef("target", help="name or address that is meant"), extras=_CONTAINER),
+    _command("deny", "stop one name or address", ArgDef("target", help="name or address that is meant"), extras=_CONTAINER),
     _command("down", "let everything public through", _ID, _ALL, extras=_CONTAINER),
-    _command("up", "filter again", _ID, extras=_CONTAINER),
+    _command("up", "filter again what was let through", _ID, extras=_CONTAINER),
     _command("quarantine", "stop everything at once", extras=_CONTAINER),
     _command("rules", "print the rules in force", extras=_CONTAINER),
     _command("watch", "show refused connections as they happen", extras=_CONTAINER),
     _command("simple-clearance", "judge refused connections in this terminal", extras=_CONTAINER),
-    _command("logs", "print the last events", ArgDef("-n", help="how many", type=int, default=50), extras=_CONTAINER),
+    _command("logs", "print the last events", ArgDef("-n", help="how many events to print", type=int, default=50), extras=_CONTAINER),
     _command("profiles", "list the allow lists"),
     _command("setup", "install what the firewall needs on this host", extras=_ALONE),
     _command("check-environment", "say what the firewall finds on this host"),
     _command(
         "preview", "print rules without applying them",
-        ArgDef("--down", help="those of an open firewall", action="store_true"), _ALL,
+        ArgDef("--down", help="Show bypass ruleset", action="store_true"), _ALL,
     ),
 )  # fmt: skip
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from terok_util.older import also_takes
+
 from terok_sandbox._stage import stage_line
 
 if TYPE_CHECKING:
@@ -109,7 +111,8 @@ def _provision_vault(cfg: SandboxConfig, tier: str | None, echo: bool) -> str:
     return f"passphrase in {tier}"
 
 
-def _handle_sandbox_uninstall(*, no_shield: bool = False, cfg: SandboxConfig | None = None, **_older: Any) -> None:
+@also_takes("root", "no_vault", "no_gate", "no_clearance")
+def _handle_sandbox_uninstall(*, no_shield: bool = False, cfg: SandboxConfig | None = None) -> None:
     """Remove the hooks and the stamp; vault, configuration and state stay.
 
     Raises:

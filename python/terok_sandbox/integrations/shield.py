@@ -6,16 +6,19 @@ refused.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from terok_native import _lib
 from terok_native.kept import kept
 from terok_shield.container import resolve_container_state_dir
 from terok_shield.environment import EnvironmentCheck, unfiltered
 from terok_shield.state import ShieldState
 from terok_util.later import refuse
+from terok_util.older import also_takes
 
 if TYPE_CHECKING:
     from terok_sandbox.config import SandboxConfig
@@ -26,6 +29,19 @@ __all__ = [
 ]  # fmt: skip
 
 _FIREWALL = "the egress firewall"
+
+
+_Acts = TypeVar("_Acts", bound=Callable[..., None])
+
+
+def _finding_the_id(method: _Acts) -> _Acts:
+    """Let the method be called without the container's id, as 0.7.9 did; it is looked up then."""
+
+    @wraps(method)
+    def call(self: ShieldManager, container: str, container_id: str | None = None, **keywords: Any) -> None:
+        method(self, container, container_id or _lib.podman_container_id(container) or "", **keywords)
+
+    return cast("_Acts", call)
 
 
 @kept
@@ -65,11 +81,13 @@ class ShieldManager:
         """Return the firewall's podman options for a new container: none."""
         return []
 
-    def up(self, container: str, container_id: str | None = None) -> None:
+    @_finding_the_id
+    def up(self, container: str, container_id: str) -> None:
         """Refuse: see the module."""
         raise refuse(_FIREWALL)
 
-    def down(self, container: str, container_id: str | None = None, *, allow_all: bool = False) -> None:
+    @_finding_the_id
+    def down(self, container: str, container_id: str, *, allow_all: bool = False) -> None:
         """Refuse: see the module."""
         raise refuse(_FIREWALL)
 
@@ -103,12 +121,14 @@ class ShieldHooks:
     """The firewall's OCI hooks on this host."""
 
     @staticmethod
-    def install(*, root: bool = False, user: bool = False) -> None:
+    @also_takes("root", "user")
+    def install() -> None:
         """Refuse: see the module."""
         raise refuse(_FIREWALL)
 
     @staticmethod
-    def uninstall(*, root: bool = False, user: bool = False) -> None:
+    @also_takes("root", "user")
+    def uninstall() -> None:
         """Nothing was installed, so nothing is left."""
 
 

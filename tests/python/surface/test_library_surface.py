@@ -26,8 +26,9 @@ def find(module: str, name: str) -> object:
 
 
 def accepts(owner: object, form: list[list[str]]) -> bool:
-    """Whether a call as the form allows, with the fewest and with the most arguments, fits the signature."""
-    signature = inspect.signature(owner)
+    """Whether a call as the form allows, with the fewest and with the most arguments, is taken."""
+    # A wrapper takes more than it shows: calls of 0.7.9.
+    signature = inspect.signature(owner, follow_wrapped=False)
     parameters = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
     signature = signature.replace(parameters=parameters)
     for chosen in ([p for p in form if len(p) == 2], form):
@@ -66,7 +67,7 @@ def test_a_name_is_what_front_ends_expect(module: str, name: str) -> None:
     if row["kind"] == "function":
         assert [form for form in row.get("forms", ()) if not accepts(value, form)] == []
     if "fields" in row:
-        assert sorted(set(row["fields"]) - fields(value)) == []
+        assert [f for f in row["fields"] if f not in fields(value) and not hasattr(value, f)] == []
     if "members" in row:
         assert {member.name: member.value for member in value} == row["members"]
     if "has" in row and row["kind"] != "constant":

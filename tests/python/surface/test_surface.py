@@ -1,5 +1,4 @@
-"""The names that callers import, held against the table of what they expect: kinds, parameters, fields, members, verbs.
-"""
+"""The names that callers import, held against the table of what they expect: kinds, parameters, fields, members, verbs."""
 
 import dataclasses
 import enum
