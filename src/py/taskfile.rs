@@ -102,5 +102,6 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(task_read_pending_phase, m)?)?;
     m.add_function(wrap_pyfunction!(task_write_pending_phase, m)?)?;
     m.add_function(wrap_pyfunction!(task_clear_pending_phase, m)?)?;
-    m.add_function(wrap_pyfunction!(task_wants_gpu, m)?)
+    m.add_function(wrap_pyfunction!(task_wants_gpu, m)?)?;
+    crate::tasklog::register(m)
 }

@@ -141,7 +141,11 @@ impl Book {
     ///
     /// # Errors
     /// The operating system's.
-    pub(crate) fn read_leniently(&self, folder: &Folder, task: &str) -> Result<(Option<Meta>, Vec<TaskError>), TaskError> {
+    pub(crate) fn read_leniently(
+        &self,
+        folder: &Folder,
+        task: &str,
+    ) -> Result<(Option<Meta>, Vec<TaskError>), TaskError> {
         let (dossier, meta) = self.contents(folder, task)?;
         let mut trouble = Vec::new();
         let known = dossier.is_some() || meta.is_some();
@@ -156,7 +160,11 @@ impl Book {
 
     /// The raw contents of dossier and meta file.
     #[allow(clippy::type_complexity)] // twice the same, and nobody else sees it
-    pub(crate) fn contents(&self, folder: &Folder, task: &str) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), TaskError> {
+    pub(crate) fn contents(
+        &self,
+        folder: &Folder,
+        task: &str,
+    ) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), TaskError> {
         let read = |name: String| folder.read(&name, LIMIT).map_err(TaskError::at("read", self.dir.join(&name)));
         Ok((read(dossier_name(task))?, read(meta_name(task))?))
     }
@@ -346,7 +354,9 @@ fn split(meta: &Meta) -> (Meta, Meta) {
             set_dossier(&mut dossier, theirs, value);
         }
     }
-    rest.extend(meta.iter().filter(|(key, _)| document::dossier_key(key).is_none()).map(|(k, v)| (k.clone(), v.clone())));
+    rest.extend(
+        meta.iter().filter(|(key, _)| document::dossier_key(key).is_none()).map(|(k, v)| (k.clone(), v.clone())),
+    );
     (dossier, rest)
 }
 

@@ -8,6 +8,7 @@
 
 pub mod archive;
 mod book;
+pub mod claude;
 pub mod clean;
 mod create;
 pub mod deliver;

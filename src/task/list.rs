@@ -111,7 +111,7 @@ fn row(
             provider: text(&meta, "provider"),
             unrestricted: meta.get("unrestricted").and_then(Value::as_bool),
             exit_code: number(&meta, "exit_code"),
-            deleting: meta.get("deleting").is_some_and(is_true),
+            deleting: meta.get("deleting").is_some_and(crate::claude::is_true),
             initialized: meta.get("ready_at").is_some_and(|value| !value.is_null()),
             created_at: text(&meta, "created_at"),
             work_status: status.status,
@@ -131,16 +131,4 @@ fn text(meta: &Meta, key: &str) -> Option<String> {
 
 fn number(meta: &Meta, key: &str) -> Option<i64> {
     meta.get(key)?.as_i64()
-}
-
-/// What Python takes for true.
-fn is_true(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(flag) => *flag,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(members) => !members.is_empty(),
-    }
 }

@@ -114,8 +114,7 @@ fn listing_tells_what_it_can_read() {
     let root = dir.path().join("tasks");
     let listing = list(&book, "p", Some(&root)).unwrap();
     let seen: Vec<_> = listing.rows.iter().map(|r| (r.task_id.as_str(), r.name.as_str(), r.mode.as_deref())).collect();
-    let expected =
-        [("k1aaa", "half", Some("cli")), ("k3aaa", "", Some("run")), ("k4aaa", "alone", None)];
+    let expected = [("k1aaa", "half", Some("cli")), ("k3aaa", "", Some("run")), ("k4aaa", "alone", None)];
     assert_eq!(seen, expected);
     assert_eq!(listing.trouble.len(), 3, "{:?}", listing.trouble);
     assert!(listing.rows[0].initialized && listing.rows[1].deleting && listing.rows[1].exit_code == Some(3));

@@ -1,5 +1,7 @@
 //! Tests of the room; tables are in `tests/fixtures/task`.
 
 mod book;
+mod claude;
+mod clean;
 mod id;
 mod name;
