@@ -9,13 +9,12 @@ import os
 import socket
 import stat
 import subprocess
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from fakes.serving import Answering, Serving, serving
 from terok_sandbox.vault.daemon import token_broker
 from terok_sandbox.vault.daemon.audit import read_audit
 from terok_sandbox.vault.daemon.token_broker import TcpBind, UnixBind, VaultProxy
@@ -23,29 +22,17 @@ from terok_sandbox.vault.store.db import CredentialDB
 from terok_sandbox.vault.store.encryption import NoPassphraseError, WrongPassphraseError
 
 
-class Upstream(BaseHTTPRequestHandler):
+class Upstream(Answering):
     """Answers with the headers it got."""
 
-    protocol_version = "HTTP/1.1"
-
     def do_GET(self) -> None:
-        body = json.dumps(dict(self.headers.items())).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_args: object) -> None:
-        pass
+        self.answer(json.dumps(dict(self.headers.items())).encode())
 
 
 @pytest.fixture
 def upstream():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(Upstream) as url:
+        yield url
 
 
 @pytest.fixture
@@ -121,11 +108,15 @@ def test_serves_a_unix_socket_and_takes_it_away(place, tmp_path):
     asyncio.run(proxy.stop())
 
 
-def test_serves_the_loopback(place):
-    settings, token = place
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return probe.getsockname()[1]
+
+
+def test_serves_the_loopback(place):
+    settings, token = place
+    port = free_port()
     proxy = VaultProxy(bind=TcpBind("127.0.0.1", port), **settings)
     asyncio.run(proxy.start())
     try:
@@ -204,9 +195,7 @@ def test_markers_stand_for_the_shared_logins(place, tmp_path, upstream, marker, 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_other_users_of_the_loopback_get_nothing(place):
     settings, _token = place
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     proxy = VaultProxy(bind=TcpBind("127.0.0.1", port), **settings)
     asyncio.run(proxy.start())
     program = (
@@ -224,30 +213,20 @@ def test_other_users_of_the_loopback_get_nothing(place):
         asyncio.run(proxy.stop())
 
 
-class TokenEndpoint(BaseHTTPRequestHandler):
+class TokenEndpoint(Answering):
     """Hands out ``new-access`` and counts how often."""
 
-    protocol_version = "HTTP/1.1"
     asked: ClassVar[list[dict[str, str]]] = []
 
     def do_POST(self) -> None:
-        question = self.rfile.read(int(self.headers["Content-Length"]))
-        type(self).asked.append(json.loads(question))
-        body = b'{"access_token": "new-access", "refresh_token": "new-refresh", "expires_in": 3600}'
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_args: object) -> None:
-        pass
+        type(self).asked.append(json.loads(self.body()))
+        self.answer(b'{"access_token": "new-access", "refresh_token": "new-refresh", "expires_in": 3600}')
 
 
 def test_refreshes_a_login_that_is_over(place, upstream, tmp_path):
     settings, _token = place
-    server = ThreadingHTTPServer(("127.0.0.1", 0), TokenEndpoint)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    refresh = {"token_url": f"http://127.0.0.1:{server.server_port}/token", "client_id": "c"}
+    server = Serving(TokenEndpoint)
+    refresh = {"token_url": f"{server.url}/token", "client_id": "c"}
     settings["routes_path"].write_text(json.dumps({"codex": {"upstream": upstream, "oauth_refresh": refresh}}))
     db = CredentialDB(settings["db_path"], passphrase="pw")
     db.store_credential(
@@ -269,8 +248,7 @@ def test_refreshes_a_login_that_is_over(place, upstream, tmp_path):
     finally:
         asyncio.run(proxy.stop())
         db.close()
-        server.shutdown()
-        server.server_close()
+        server.close()
     assert [question["refresh_token"] for question in TokenEndpoint.asked] == ["r"]
     locks = list((settings["runtime_dir"] / "terok" / "vault" / "locks").iterdir())
     assert [lock.name.startswith("refresh-default-") for lock in locks] == [True]

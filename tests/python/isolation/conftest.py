@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,25 +11,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[2] / "host"))
 
 from lane import inside, pytest_terminal_summary  # noqa: F401
-from tenant import Tenant, Upstream
+from tenant import Tenant, Upstream, place, upstream  # noqa: F401
 
 #: Accounts need no name to be users.
 UIDS = (61601, 61602)
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    server = Upstream()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A short path that every user may pass through: socket names have 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="tk-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 @pytest.fixture(params=["socket", "tcp"])
@@ -39,7 +23,7 @@ def tcp(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def tenant(place: Path, upstream: Upstream, tcp: bool) -> Iterator[Tenant]:
+def tenant(place: Path, upstream: Upstream, tcp: bool) -> Iterator[Tenant]:  # noqa: F811
     """One user: an unprivileged one when we are root."""
     made = Tenant(place / "a", UIDS[0] if os.getuid() == 0 else os.getuid(), tcp).install(upstream.routes, "pass-of-a")
     yield made
@@ -47,7 +31,7 @@ def tenant(place: Path, upstream: Upstream, tcp: bool) -> Iterator[Tenant]:
 
 
 @pytest.fixture
-def tenants(place: Path, upstream: Upstream, tcp: bool) -> Iterator[tuple[Tenant, Tenant]]:
+def tenants(place: Path, upstream: Upstream, tcp: bool) -> Iterator[tuple[Tenant, Tenant]]:  # noqa: F811
     """Two users."""
     if os.getuid() != 0:
         pytest.skip("only root can be two users")

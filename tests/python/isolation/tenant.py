@@ -15,13 +15,15 @@ import signal
 import struct
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+import pytest
+from fakes.serving import Answering, Serving
+from host.processes import naming, until
 
 HEAD = """
 import json, os, subprocess, sys
@@ -125,33 +127,34 @@ class Upstream:
         self.keys: list[str] = []
         keys = self.keys
 
-        class Answer(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Answer(Answering):
             def do_GET(self) -> None:
                 keys.append(self.headers.get("x-api-key", ""))
-                self.send_response(200)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"ok")
+                self.answer()
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self._server.daemon_threads = True
-        # Connections break here: that is what these tests are about.
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._server = Serving(Answer)
 
     @property
     def routes(self) -> dict[str, Any]:
-        base = f"http://127.0.0.1:{self._server.server_port}"
-        return {"claude": {"upstream": base, "auth_header": "dynamic", "auth_prefix": ""}}
+        return {"claude": {"upstream": self._server.url, "auth_header": "dynamic", "auth_prefix": ""}}
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server.close()
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    server = Upstream()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A short path that every user may pass through: socket names have 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="tk-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @dataclass
@@ -349,16 +352,7 @@ class Tenant:
 
     def supervisors(self) -> list[int]:
         """Every process whose arguments name this installation."""
-        mark, found = str(self.state / "supervisor_wrapper.py").encode(), []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    line = (entry / "cmdline").read_bytes()
-                except OSError:
-                    continue
-                if mark in line.split(b"\0"):
-                    found.append(int(entry.name))
-        return found
+        return naming(str(self.state / "supervisor_wrapper.py"))
 
     def close(self) -> None:
         """Ends the stand-ins, and with them the supervisors."""
@@ -370,13 +364,3 @@ class Tenant:
                 os.kill(pid, signal.SIGKILL)
             raise AssertionError("a supervisor outlived its container")
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def until(happens: Callable[[], object], limit: float = 10.0) -> bool:
-    """Whether `happens` becomes true in time."""
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        if happens():
-            return True
-        time.sleep(0.01)
-    return bool(happens())

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "host"))
 
 import lane
 from campaign import Figures
-from tenant import Tenant, Upstream
+from tenant import Tenant, Upstream, place, upstream  # noqa: F401
 
 FIGURES = Figures()
 
@@ -25,20 +24,11 @@ def figures() -> Figures:
 
 
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    server = Upstream()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def tenant(upstream: Upstream) -> Iterator[Tenant]:
+def tenant(place: Path, upstream: Upstream) -> Iterator[Tenant]:  # noqa: F811
     """An installation on ports, because git wants some."""
-    with tempfile.TemporaryDirectory(prefix="tk-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        made = Tenant(Path(folder) / "a", os.getuid(), tcp=True).install(upstream.routes, "pass")
-        yield made
-        made.close()
+    made = Tenant(place / "a", os.getuid(), tcp=True).install(upstream.routes, "pass")
+    yield made
+    made.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -13,12 +13,12 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from host.processes import naming, until
 
 ANNOTATION = "terok.sandbox.sidecar"
 STAGES = ("createRuntime", "poststop")
@@ -48,16 +48,6 @@ def program() -> Path:
             pytest.fail(text)
         pytest.skip(text)
     return found
-
-
-def until(happens: Callable[[], object], limit: float = 5.0) -> bool:
-    """Whether `happens` becomes true in time."""
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        if happens():
-            return True
-        time.sleep(0.005)
-    return bool(happens())
 
 
 def alive(pid: int) -> bool:
@@ -208,16 +198,7 @@ class Site:
 
     def supervisors(self) -> list[int]:
         """Every live process whose arguments name this site."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    line = (entry / "cmdline").read_bytes()
-                except OSError:
-                    continue
-                if str(self.state / "supervisor_wrapper.py").encode() in line.split(b"\0"):
-                    found.append(int(entry.name))
-        return [pid for pid in found if alive(pid)]
+        return [pid for pid in naming(str(self.state / "supervisor_wrapper.py")) if alive(pid)]
 
     def close(self) -> None:
         for sleeper in self.sleepers:

@@ -6,13 +6,12 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from fakes.serving import Answering, serving
 from supervised_site import Site, until
 from terok_sandbox import mint_gate_token
 from terok_sandbox.vault.store.db import CredentialDB
@@ -48,23 +47,13 @@ def upstream() -> Iterator[tuple[str, list[bytes]]]:
     """A vendor's token endpoint; its address, and what it was asked."""
     asked: list[bytes] = []
 
-    class Vendor(BaseHTTPRequestHandler):
+    class Vendor(Answering):
         def do_POST(self) -> None:
-            asked.append(self.rfile.read(int(self.headers["Content-Length"])))
-            answer = b'{"access_token": "new", "refresh_token": "new-refresh", "expires_in": 3600}'
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            asked.append(self.body())
+            self.answer(b'{"access_token": "new", "refresh_token": "new-refresh", "expires_in": 3600}')
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Vendor)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-    server.server_close()
+    with serving(Vendor) as url:
+        yield url, asked
 
 
 @pytest.fixture

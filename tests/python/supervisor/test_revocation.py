@@ -9,11 +9,10 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from fakes.serving import Answering, serving
 from supervised_site import Site, until
 from terok_sandbox.vault.daemon.token_broker import PHANTOM_CREDENTIALS_MARKER
 from terok_sandbox.vault.ssh.manager import SSHManager
@@ -22,10 +21,8 @@ from terok_sandbox.vault.store.db import CredentialDB
 CIDS = {"t": "1" * 64, "u": "2" * 64}
 
 
-class Upstream(BaseHTTPRequestHandler):
+class Upstream(Answering):
     """Answers every GET, and sends back what comes on a WebSocket."""
-
-    protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         if self.headers.get("Upgrade") == "websocket":
@@ -37,13 +34,7 @@ class Upstream(BaseHTTPRequestHandler):
             while (found := frame(self.rfile)) and found[0] == 1:
                 self.wfile.write(bytes([0x81, len(found[1])]) + found[1])
             return
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.answer()
 
 
 def frame(stream) -> tuple[int, bytes] | None:
@@ -58,12 +49,8 @@ def frame(stream) -> tuple[int, bytes] | None:
 
 @pytest.fixture
 def upstream() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(Upstream) as url:
+        yield url
 
 
 class Container:
