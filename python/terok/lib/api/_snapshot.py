@@ -17,16 +17,21 @@ class Config:
 
     config_root: Path
     core_state_dir: Path
+    """Records of projects and tasks, and the panic lock."""
     runtime_dir: Path
+    """Sockets, and the passphrase of this login session."""
     archive_dir: Path
     vault_dir: Path
     user_projects_dir: Path
+    """Where new projects go."""
     global_config_path: Path
     public_host: str
+    """The name under which web ports are reached."""
     shield_bypass_firewall_no_protection: bool
     tui_default_tmux: bool
     tui_external_editor: bool
     shield_security_hint: str
+    """Where to read on about an open firewall."""
 
 
 def get_config() -> Config:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# For annotations only: the model is costly to load.
 if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
     from terok.lib.core.projects import BrokenProject

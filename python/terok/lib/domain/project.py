@@ -65,10 +65,9 @@ class Project:
     __slots__ = ("_agents", "_config", "_gate", "_ssh")
 
     def __init__(self, config: ProjectConfig) -> None:
-        self._config = config
-        self._gate: GitGate | None = None
         self._ssh: SSHManager | None = None
-        self._agents: AgentManager | None = None
+        self._gate: GitGate | None = None
+        self._agents, self._config = AgentManager(config), config
 
     @property
     def id(self) -> str:
@@ -88,22 +87,20 @@ class Project:
     @property
     def gate(self) -> GitGate:
         """The project's mirror on the host."""
-        if self._gate is None:
-            self._gate = make_git_gate(self._config)
-        return self._gate
+        gate = self._gate or make_git_gate(self._config)
+        self._gate = gate
+        return gate
 
     @property
     def ssh(self) -> SSHManager:
         """The project's SSH keys; opens the vault the first time."""
-        if self._ssh is None:
-            self._ssh = make_ssh_manager(self._config)
-        return self._ssh
+        manager = self._ssh or make_ssh_manager(self._config)
+        self._ssh = manager
+        return manager
 
     @property
     def agents(self) -> AgentManager:
         """The agents' settings."""
-        if self._agents is None:
-            self._agents = AgentManager(self._config)
         return self._agents
 
     @property
@@ -291,13 +288,11 @@ def make_git_gate(config: ProjectConfig, *, use_personal_ssh: bool | None = None
     from terok.lib.integrations import sandbox
 
     gate: GitGate = sandbox.GitGate(
-        scope=config.id,
-        gate_path=config.gate_path,
-        upstream_url=config.upstream_url,
-        default_branch=config.default_branch,
-        use_personal_ssh=config.ssh_use_personal if use_personal_ssh is None else use_personal_ssh,
         validate_gate_fn=validate_gate_upstream_match,
         clone_cache_base=settings.make_sandbox_config().clone_cache_base_path,
+        use_personal_ssh=config.ssh_use_personal if use_personal_ssh is None else use_personal_ssh,
+        **{name: getattr(config, name) for name in ("gate_path", "upstream_url", "default_branch")},
+        scope=config.id,
     )
     return gate
 

@@ -23,13 +23,9 @@ def revoke_credentials(project_id: str, task_id: str) -> int:
 
 
 def audit_credentials(
-    project_id: str,
-    task_id: str,
-    *,
-    provider: str | None = None,
-    since: datetime | None = None,
+    project_id: str, task_id: str, *, provider: str | None = None, since: datetime | None = None,
     tail: int | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Yield what the task did with credentials, oldest first; see :mod:`terok_sandbox.vault.custody`.
 
     Nothing is read before the first one is asked for.

@@ -53,7 +53,7 @@ _HOMES = {
 __all__ = list(_HOMES)
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
     """Load the module a name lives in and remember the name."""
     from importlib import import_module
 
