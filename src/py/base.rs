@@ -210,19 +210,6 @@ fn base_write_sensitive(path: PathBuf, content: &[u8]) -> PyResult<bool> {
     folder::write_sensitive(&path, content).map_err(errors::to_py)
 }
 
-/// Replaces one file of the folder `below` in `root`, following no link below `root`.
-#[pyfunction]
-fn base_write_below(
-    py: Python<'_>,
-    root: PathBuf,
-    below: PathBuf,
-    name: &str,
-    content: &[u8],
-    mode: u32,
-) -> PyResult<()> {
-    Ok(py.detach(|| Dir::open(&root)?.open_below(&below)?.write_atomic(name, content, mode))?)
-}
-
 /// Reads one regular file below `root` without following a link; `OSError` when it is larger than `limit` bytes.
 #[pyfunction]
 fn base_read_below<'py>(
@@ -277,7 +264,6 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(base_sanitize_tty, m)?)?;
     m.add_function(wrap_pyfunction!(base_ensure_writable, m)?)?;
     m.add_function(wrap_pyfunction!(base_write_sensitive, m)?)?;
-    m.add_function(wrap_pyfunction!(base_write_below, m)?)?;
     m.add_function(wrap_pyfunction!(base_read_below, m)?)?;
     m.add_function(wrap_pyfunction!(base_detect_timezone, m)?)?;
     m.add_function(wrap_pyfunction!(base_env_table, m)?)

@@ -107,8 +107,10 @@ def _launch(
 
 
 def _command() -> list[str]:
-    """Prepare the workspace, say so, and stay up for logins, also when preparing failed."""
-    return ["bash", "-lc", f"init-ssh-and-repo.sh && echo {_READY_MARKERS[0]}; tail -f /dev/null"]
+    """Prepare the workspace, say so, and stay up for logins, also when preparing failed; ends when asked to."""
+    ready = f"init-ssh-and-repo.sh && echo {_READY_MARKERS[0]}"
+    # The first process of a container ignores what it has no handler for; a stop would take its full time.
+    return ["bash", "-lc", f"{ready}; trap 'exit 143' TERM; tail -f /dev/null & wait"]
 
 
 def _is_ready(line: str) -> bool:

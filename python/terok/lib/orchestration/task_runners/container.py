@@ -43,10 +43,8 @@ def check_launch_allowed() -> None:
             f"cannot start a task: everything was stopped in a panic, and `{lock}` still says so\n"
             "hint: when the cause is found, end the panic with `terok panic --clear`"
         )
-    problem = config.global_config_problem()
-    if problem:
-        # Settings that do not validate count as defaults, which may protect less than the user asked for.
-        raise SystemExit(f"cannot start a task while the global settings are not valid: {problem}")
+    # Settings that are not in order count as defaults, which may protect less than their author wanted.
+    config.require_valid_config()
 
 
 def loaded(project_id: str, task_id: str, mode: str | None) -> tuple[ProjectConfig, dict[str, Any], Path]:
@@ -60,6 +58,8 @@ def loaded(project_id: str, task_id: str, mode: str | None) -> tuple[ProjectConf
 
     check_launch_allowed()
     project = projects.load_project(project_id)
+    if _oci_runtime(project) == "krun":
+        _validate_krun_compatibility(project)
     meta, handle = metadata.load_task_meta(project.id, task_id, mode)
     if meta.get("deleting"):
         raise SystemExit(
@@ -109,9 +109,9 @@ def _run_container(
             env=env, volumes=volumes, image=image, command=list(command or ()), name=cname, task_dir=task_dir,
             gpu=task_state.has_gpu(project), memory=project.memory, cpus=project.cpus,
             unrestricted="TEROK_UNRESTRICTED" in env, sealed=project.is_sealed, hooks=hooks,
-            extra_args=[*(extra_args or ()), *_marks(project, task_id), *flags], runtime=project.runtime,
-            hostname=cname, annotations=_annotations(project, dossier), project_id=project.id, task_id=task_id,
-            dossier_path=dossier,
+            extra_args=[*(extra_args or ()), *_marks(project, task_id), *flags],
+            runtime=_oci_runtime(project), hostname=cname, annotations=_annotations(project, dossier),
+            project_id=project.id, task_id=task_id, dossier_path=dossier,
         )  # fmt: skip
     except FileNotFoundError as error:
         raise SystemExit(f"cannot start container `{cname}`: {_NO_PODMAN}") from error
@@ -120,15 +120,23 @@ def _run_container(
 
 
 def _marks(project: ProjectConfig, task_id: str) -> list[str]:
-    """Podman arguments that mark the container as a task's, limit its processes, and keep registries out of it."""
+    """Podman arguments that mark the container as a task's, set its limits, and keep registries out of it."""
     labels = {LABEL_MANAGED: MANAGED_BY, LABEL_PROJECT: project.id, LABEL_TASK: task_id}
     marked = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
-    return ["--pull=never", "--pids-limit", str(_PIDS_LIMIT), *marked]
+    limits = ["--pids-limit", str(_PIDS_LIMIT), "--stop-timeout", str(max(project.shutdown_timeout, 0))]
+    return ["--pull=never", *limits, *marked]
+
+
+def _oci_runtime(project: ProjectConfig) -> str | None:
+    """The runtime of new containers: the one that will look at them, whoever chose it."""
+    from terok.lib.core import runtime
+
+    return "krun" if runtime.runtime_name(project) == "krun" else project.runtime
 
 
 def _annotations(project: ProjectConfig, dossier: Path) -> dict[str, str]:
     notes = {"dossier.meta_path": str(dossier)}
-    if project.runtime == "krun" and project.cpus:
+    if _oci_runtime(project) == "krun" and project.cpus:
         notes["krun.cpus"] = str(min(max(math.ceil(float(project.cpus)), 1), _KRUN_CPUS))
     return notes
 
@@ -139,7 +147,7 @@ def _project_runtime_flags(project: ProjectConfig, *, cname: str) -> list[str]:
     from terok.lib.integrations import executor
 
     flags: list[str] = []
-    if project.runtime == "krun":
+    if _oci_runtime(project) == "krun":
         _validate_krun_compatibility(project)
         host = executor.KrunHost(cfg=config.make_sandbox_config())
         with runtime.resolve_runtime(project).reserve_port() as held:

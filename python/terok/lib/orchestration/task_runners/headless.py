@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
 
 _MODE = "run"
-_PROMPT_FILENAME = "prompt.txt"
-_PROMPT_HISTORY_FILENAME = "prompt-history.txt"
-_HISTORY_RULE = "\n\n---\n\n"
-#: Longer prompts and histories are not carried on.
-_TEXT_LIMIT = 16 * 1024 * 1024
 _INTERRUPTED = 130
 
 
@@ -292,37 +287,12 @@ def _label(name: str | None) -> str:
 def _inject_followup_prompt(*, is_sealed: bool, cname: str, agent_config_dir: Path, prompt: str) -> None:
     """Replace the prompt; the one before goes to the history. The container can write there: no link is followed."""
     from terok.lib.integrations import executor
+    from terok_native import _lib
 
     if is_sealed:
         executor.inject_prompt(cname, prompt)
         return
-    before = _text(agent_config_dir, _PROMPT_FILENAME)
-    if before:
-        history = _text(agent_config_dir, _PROMPT_HISTORY_FILENAME) + before + _HISTORY_RULE
-        _write(agent_config_dir, _PROMPT_HISTORY_FILENAME, history)
-    _write(agent_config_dir, _PROMPT_FILENAME, prompt)
-
-
-def _text(directory: Path, name: str) -> str:
-    """A text of the container's directory; whatever is not a plain file of sensible size counts as none."""
-    from terok_native import _lib
-
-    from terok.lib.util.logging_utils import log_warning
-
     try:
-        content = _lib.base_read_below(directory.parent, f"{directory.name}/{name}", _TEXT_LIMIT)
-    except FileNotFoundError:
-        return ""
+        _lib.task_write_prompt(agent_config_dir, prompt)
     except OSError as error:
-        log_warning(f"{directory / name} is left out of the prompt history: {error}")
-        return ""
-    return content.decode("utf-8", "replace")
-
-
-def _write(directory: Path, name: str, text: str) -> None:
-    from terok_native import _lib
-
-    try:
-        _lib.base_write_below(directory.parent, directory.name, name, text.encode(), 0o600)
-    except OSError as error:
-        raise SystemExit(f"cannot write `{directory / name}`: {error}") from error
+        raise SystemExit(str(error)) from error

@@ -19,7 +19,6 @@ _MODE = "toad"
 _LOCALHOST = "127.0.0.1"
 _TOAD_PUBLIC_PORT = 8080
 _TOAD_INTERNAL_PORT = 8081
-_TOAD_TOKEN_FILE_NAME = "toad.token"
 _READY_MARKER = "TEROK_READY"
 #: Seconds until the front end must answer; the first clone of a large repository is part of it.
 _READY_TIMEOUT_S = 900.0
@@ -236,11 +235,9 @@ def _ensure_toad_token(agent_config_dir: Path, existing: str | None = None) -> s
 
     token = existing or secrets.token_urlsafe(32)
     try:
-        _lib.base_write_below(
-            agent_config_dir.parent, agent_config_dir.name, _TOAD_TOKEN_FILE_NAME, token.encode(), 0o600
-        )
+        _lib.task_write_token(agent_config_dir, token)
     except OSError as error:
-        raise SystemExit(f"cannot write the token into `{agent_config_dir}`: {error}") from error
+        raise SystemExit(str(error)) from error
     return token
 
 

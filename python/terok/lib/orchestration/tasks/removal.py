@@ -7,6 +7,7 @@ container survived stays listed, marked as being deleted, and deleting it again 
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,20 +122,18 @@ def _remove_files(project: ProjectConfig, task_id: str, meta_dir: Path, warnings
 
 def remove_tree(workspace: Path, warnings: list[str]) -> None:
     """Remove a directory of ours, also files of users that exist only in the container's user namespace."""
-    import shutil
+    from terok_native import _lib
 
-    if workspace.is_symlink() or not workspace.is_dir():
-        return
-    with contextlib.suppress(OSError):
-        shutil.rmtree(workspace)
-        return
-    command = ["podman", "unshare", "rm", "-rf", "--one-file-system", "--", str(workspace)]
     try:
+        _lib.task_remove_tree(workspace.parent, workspace.name)
+        return
+    except OSError as error:
+        said = str(error)
+    command = ["podman", "unshare", "rm", "-rf", "--one-file-system", "--", str(workspace)]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_UNSHARE_LIMIT_S
         )
-        said = done.stderr.strip()
-    except (OSError, subprocess.SubprocessError) as error:
-        said = str(error)
-    if workspace.exists():
-        warnings.append(f"directory {workspace} could not be removed: {said or 'no reason was given'}")
+        said = done.stderr.strip() or said
+    if os.path.lexists(workspace):
+        warnings.append(f"directory {workspace} could not be removed: {said}")
