@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use base::yaml;
 use serde_json::{Value, json};
 
 use crate::ProjectError;
+use crate::schema::{self, FieldError};
 
 const SIZE_LIMIT: u64 = 4 << 20;
 /// Kept documents; more are read anew each time.
@@ -21,20 +22,37 @@ const KEPT: usize = 4096;
 
 /// Device, inode, size, and both times in nanoseconds.
 type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
-static KNOWN: Mutex<Option<HashMap<PathBuf, (Stamp, Arc<Value>)>>> = Mutex::new(None);
+static KNOWN: Mutex<Option<HashMap<PathBuf, (Stamp, Arc<Written>)>>> = Mutex::new(None);
 
-/// The document of `path`; an empty one is an empty mapping.
+/// What somebody wrote.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// As it stands there; an empty document is an empty mapping.
+    pub raw: Value,
+    project: OnceLock<Result<Value, Vec<FieldError>>>,
+}
+
+impl Written {
+    /// Checked as a `project.yml`, once.
+    pub fn project(&self) -> Result<&Value, &[FieldError]> {
+        let check = || schema::validate(schema::Document::Project, &self.raw);
+        self.project.get_or_init(check).as_ref().map_err(Vec::as_slice)
+    }
+}
+
+/// The document of `path`.
 ///
 /// # Errors
 /// [`ProjectError::Read`] or [`ProjectError::Yaml`].
-pub(crate) fn read(path: &Path) -> Result<Arc<Value>, ProjectError> {
+pub(crate) fn read(path: &Path) -> Result<Arc<Written>, ProjectError> {
     let stamp = stamp(&std::fs::metadata(path).map_err(ProjectError::read(path))?);
     if let Some(known) = known(path, stamp) {
         return Ok(known);
     }
     let text = read_text(path)?;
     let parsed = yaml::parse(&text).map_err(|source| ProjectError::Yaml { path: path.to_owned(), source })?;
-    let document = Arc::new(if parsed.is_null() { json!({}) } else { parsed });
+    let raw = if parsed.is_null() { json!({}) } else { parsed };
+    let document = Arc::new(Written { raw, project: OnceLock::new() });
     keep(path, stamp, &document);
     Ok(document)
 }
@@ -63,14 +81,14 @@ fn stamp(about: &std::fs::Metadata) -> Stamp {
     (about.dev(), about.ino(), about.size(), times.0, times.1)
 }
 
-fn known(path: &Path, stamp: Stamp) -> Option<Arc<Value>> {
+fn known(path: &Path, stamp: Stamp) -> Option<Arc<Written>> {
     let guard = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let (then, document) = guard.as_ref()?.get(path)?;
     (*then == stamp).then(|| Arc::clone(document))
 }
 
 /// A file that changed within the last moments is not kept: it may change again without its stamp showing it.
-fn keep(path: &Path, stamp: Stamp, document: &Arc<Value>) {
+fn keep(path: &Path, stamp: Stamp, document: &Arc<Written>) {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let settled = now.is_ok_and(|now| stamp.4.0 + 2 < now.as_secs().cast_signed());
     let mut guard = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);

@@ -12,7 +12,6 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::identity::{self, Identity, Person};
-use crate::schema::{self, Document};
 use crate::setting::{self, Settings};
 use crate::{ProjectError, document, id, place};
 
@@ -110,14 +109,14 @@ pub struct Model {
 /// [`ProjectError`], one variant per way in which `project.yml` can be wrong.
 pub fn read(dir: &Path, around: &Surroundings) -> Result<Model, ProjectError> {
     let path = dir.join(FILE);
-    let raw = document::read(&path)?;
-    let checked = schema::validate(Document::Project, &raw).map_err(|errors| {
+    let written = document::read(&path)?;
+    let checked = written.project().map_err(|errors| {
         let lines: Vec<_> = errors.iter().map(|error| format!("  {}", error.line(" → "))).collect();
         ProjectError::Invalid { path: path.clone(), errors: lines.join("\n") }
     })?;
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     let root = below(dir.parent().unwrap_or(Path::new("/")), &name);
-    let model = Draft { raw: &raw, checked: &checked, around, root, path: &path }.model(dir)?;
+    let model = Draft { raw: &written.raw, checked, around, root, path: &path }.model(dir)?;
     let places = [&model.root, &model.tasks_root, &model.gate_path].into_iter();
     let odd = places.chain(&model.staging_root).chain(&model.shared_dir).find(|place| place.to_str().is_none());
     match odd {

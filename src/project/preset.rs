@@ -75,8 +75,8 @@ impl Tiers {
     pub fn load(&self, name: &str) -> Result<(Map<String, Value>, Preset), ProjectError> {
         let preset = self.find(name)?.ok_or_else(|| self.unknown(name))?;
         let read = document::read(&preset.path)?;
-        let Value::Object(content) = read.as_ref() else {
-            let source = YamlError::NotMapping(yaml::type_name(&read));
+        let Value::Object(content) = &read.raw else {
+            let source = YamlError::NotMapping(yaml::type_name(&read.raw));
             return Err(ProjectError::Yaml { path: preset.path, source });
         };
         let mut content = content.clone();
