@@ -9,16 +9,12 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use server::Running;
-use stage::{Echo, Wire, connect};
+use stage::{Served, Wire, connect};
 
 #[test]
 fn want_of_descriptors_ends_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("s");
-    let _running = Running::unix(Echo::<false>::default(), &socket).unwrap();
-    let mut first = connect(&socket);
-    assert!(first.is_served());
+    let served = Served::<false>::new();
+    let mut first = served.connect();
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(64), ..limit }).unwrap();
     let mut second = {
@@ -29,7 +25,7 @@ fn want_of_descriptors_ends_nothing() {
         }
         drop(taken.pop());
         // Takes the last one, so that its other end finds none.
-        let mut second = connect(&socket);
+        let mut second = connect(&served.socket);
         second.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
         assert!(!second.is_served());
         assert!(first.is_served(), "who is there goes on");

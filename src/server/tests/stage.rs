@@ -3,12 +3,12 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use server::{Attend, Ending, Stream, WhenFull};
+use server::{Attend, Ending, Running, Stream, WhenFull};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Longest silence that a test waits for.
@@ -94,6 +94,37 @@ impl<const TURNS_AWAY: bool> Attend for Echo<TURNS_AWAY> {
     fn settled(&self) -> impl Future<Output = ()> + Send {
         self.0.end_called.store(true, Ordering::SeqCst);
         async { self.0.end_awaited.store(true, Ordering::SeqCst) }
+    }
+}
+
+/// An echo at a socket.
+pub struct Served<const TURNS_AWAY: bool> {
+    pub socket: PathBuf,
+    pub told: Arc<Told>,
+    pub running: Running,
+    _dir: tempfile::TempDir,
+}
+
+impl<const TURNS_AWAY: bool> Served<TURNS_AWAY> {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (socket, echo) = (dir.path().join("s"), Echo::<TURNS_AWAY>::default());
+        let running = Running::unix(echo.clone(), &socket).unwrap();
+        Self { socket, told: echo.0, running, _dir: dir }
+    }
+
+    /// A connection that is being served.
+    pub fn connect(&self) -> UnixStream {
+        let mut stream = connect(&self.socket);
+        assert!(stream.is_served());
+        stream
+    }
+
+    /// The time it takes to stop.
+    pub fn stop(&mut self) -> Duration {
+        let began = Instant::now();
+        self.running.stop();
+        began.elapsed()
     }
 }
 
