@@ -87,7 +87,7 @@ pub fn render(answers: &Answers) -> Result<String, ProjectError> {
         credentials_scope: answers.credentials_scope.clone().unwrap_or_default(),
     };
     let expected = expected(&values, &written);
-    for snippet in [block(&written), quoted(&written)] {
+    for snippet in [block(&written), Some(quoted(&written))].into_iter().flatten() {
         let text = fill(&values, &snippet)?;
         if yaml::parse(&text).is_ok_and(|read| read == expected) {
             return Ok(text);
@@ -154,12 +154,17 @@ fn snippet(answer: &str) -> String {
     }
 }
 
-/// Such lines as a literal block below a key that is indented by two.
-fn block(lines: &str) -> String {
+/// Such lines as a literal block below a key that is indented by two; `None` when some reader of YAML would see a line
+/// break where there is none for us.
+fn block(lines: &str) -> Option<String> {
+    let breaks = |c: char| (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
+    if lines.contains(breaks) {
+        return None;
+    }
     // Without the number, blanks in front of the first line would count as indentation.
     let head = if lines.starts_with([' ', '\t', '\n']) { "|2" } else { "|" };
     let indent = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("\n    {line}") };
-    format!("{head}{}", lines.lines().map(indent).collect::<String>())
+    Some(format!("{head}{}", lines.lines().map(indent).collect::<String>()))
 }
 
 /// Writes `text` as the `project.yml` of project `id`; an existing file stays unless `overwrite`. Returns its path.
@@ -234,6 +239,8 @@ mod tests {
             let plain = |c: char| c == '\n' || c == '\t' || c.is_alphanumeric() || (' '..='~').contains(&c);
             let outside_block = text.split("user_snippet_inline").next().unwrap();
             assert!(outside_block.chars().all(plain), "{text:?}");
+            // Older readers take these for line breaks, wherever they stand.
+            assert!(!text.contains(['\u{85}', '\u{2028}', '\u{2029}', '\r']), "{text:?}");
         }
     }
 
