@@ -109,7 +109,7 @@ class RawHooksSection(_Section):
 class RawRunSection(_Section):
     """Limits and runtime of task containers."""
 
-    shutdown_timeout: int = Field(default=10, description="Seconds between the request to stop and the kill.")
+    shutdown_timeout: int = Field(default=10, ge=0, description="Seconds between the request to stop and the kill.")
     gpus: str | bool | None = Field(default=None, description="GPUs for the container: true, or a device list.")
     memory: str | None = Field(default=None, description="Memory limit, for example 4g.")
     cpus: str | None = Field(default=None, description="CPU limit, for example 2.5.")

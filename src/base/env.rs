@@ -57,7 +57,11 @@ pub const VARS: &[Var] = &[
     var("TEROK_CREDENTIALS_DIR", Form::Path, "Old name of `TEROK_VAULT_DIR`; still read, with a warning."),
     var("TEROK_EXECUTOR_STATE_DIR", Form::Path, "State directory of the executor."),
     var("TEROK_PORT_REGISTRY_DIR", Form::Path, "Directory of the port claims shared between users."),
-    var("TEROK_PREFIX", Form::Path, "Directory of the Python installation, where a distributor may have put a `config.yml`."),
+    var(
+        "TEROK_PREFIX",
+        Form::Path,
+        "Directory of the Python installation, where a distributor may have put a `config.yml`.",
+    ),
     var("TEROK_PUBLIC_HOST", Form::Text, "Host name or address in links to services of this machine."),
     var("TEROK_ROOT", Form::Path, "State root of the whole family; beats `paths.root` of `config.yml`."),
     var("TEROK_RUNTIME", Form::Text, "Container runtime of every project: `crun`, `krun` or `null`."),

@@ -116,9 +116,9 @@ fn number(given: &Value) -> Result<Value, Reason> {
             _ => Err((format!("{NO_NUMBER}, got a number with a fractional part"), "int_from_float")),
         },
         Value::Number(_) => Ok(given.clone()),
-        Value::String(text) => written_number(text).map(Value::from).ok_or_else(|| {
-            (format!("{NO_NUMBER}, unable to parse string as an integer"), "int_parsing")
-        }),
+        Value::String(text) => written_number(text)
+            .map(Value::from)
+            .ok_or_else(|| (format!("{NO_NUMBER}, unable to parse string as an integer"), "int_parsing")),
         _ => Err((NO_NUMBER.to_owned(), "int_type")),
     }
 }

@@ -178,7 +178,8 @@ pub fn global_config_file() -> Place {
 pub fn global_config_files() -> Result<Vec<PathBuf>, PathError> {
     let user = global_config_file()?;
     let sources = base::config::sources_in(Namespace::current());
-    let mut files: Vec<_> = sources.into_iter().filter(|(label, _)| *label != "override").map(|(_, path)| path).collect();
+    let mut files: Vec<_> =
+        sources.into_iter().filter(|(label, _)| *label != "override").map(|(_, path)| path).collect();
     if env::get("TEROK_CONFIG_FILE").is_some() || !files.contains(&user) {
         files.push(user);
     }

@@ -80,12 +80,7 @@ static SHIELD: Section = section(
 static SERVICES: Section = section(
     "RawServicesSection",
     "How containers reach the services of the host.",
-    &[field(
-        "mode",
-        Shape::OneOf(&["tcp", "socket"]),
-        Fallback::Text("socket"),
-        "Unix sockets, or TCP on loopback.",
-    )],
+    &[field("mode", Shape::OneOf(&["tcp", "socket"]), Fallback::Text("socket"), "Unix sockets, or TCP on loopback.")],
 );
 
 static VAULT: Section = section(
@@ -141,7 +136,7 @@ static RUN: Section = section(
     &[
         field(
             "shutdown_timeout",
-            Shape::Number(None, None),
+            Shape::Number(Some(0), None),
             Fallback::Number(10),
             "Seconds between the request to stop and the kill.",
         ),
@@ -293,12 +288,7 @@ static UPSTREAM_POLLING: Section = section(
     "Looking for news at the upstream.",
     &[
         flag("enabled", true, "Whether to look."),
-        field(
-            "interval_minutes",
-            Shape::Number(None, None),
-            Fallback::Number(5),
-            "Minutes between two looks.",
-        ),
+        field("interval_minutes", Shape::Number(None, None), Fallback::Number(5), "Minutes between two looks."),
     ],
 );
 

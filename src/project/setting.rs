@@ -81,7 +81,8 @@ pub fn require_valid() -> Result<(), BadSettings> {
 }
 
 fn same(known: &[Layer], now: &[Layer]) -> bool {
-    let alike = |(a, b): (&Layer, &Layer)| Arc::ptr_eq(&a.scope.data, &b.scope.data) && a.scope.source == b.scope.source;
+    let alike =
+        |(a, b): (&Layer, &Layer)| Arc::ptr_eq(&a.scope.data, &b.scope.data) && a.scope.source == b.scope.source;
     known.len() == now.len() && known.iter().zip(now).all(alike)
 }
 
@@ -173,5 +174,53 @@ impl Settings {
         let files = self.faults().map(base::text::sanitize_tty);
         let keys = self.errors.iter().map(|error| base::text::sanitize_tty(&error.line(".")));
         files.chain(keys).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(texts: &[&str]) -> Settings {
+        let dir = tempfile::tempdir().unwrap();
+        let layer = |(number, text): (usize, &&str)| {
+            let path = dir.path().join(number.to_string());
+            std::fs::write(&path, text).unwrap();
+            match config::load_yaml_scope("x", &path) {
+                Ok(scope) => Layer { scope, fault: None },
+                Err(error) => {
+                    let (level, source) = ("x".to_owned(), Some(path));
+                    Layer {
+                        scope: config::Scope { level, source, data: Arc::default() },
+                        fault: Some(error.to_string()),
+                    }
+                }
+            }
+        };
+        Settings::of(texts.iter().enumerate().map(layer).collect())
+    }
+
+    #[test]
+    fn values_are_found_by_their_dotted_names() {
+        let found =
+            of(&["vault: {port: 5}\ntasks: {name_categories: [a]}\n", "vault: {port: null}\nexperimental: true\n"]);
+        assert_eq!((found.number("vault.port"), found.flag("experimental")), (None, true));
+        assert_eq!(
+            (found.text("services.mode"), found.texts("tasks.name_categories")),
+            (Some("socket"), Some(vec!["a".to_owned()]))
+        );
+        assert_eq!((found.value("no.such"), found.value("vault.port.deeper")), (&Value::Null, &Value::Null));
+        assert_eq!((found.raw_section("vault").len(), found.raw_section("experimental").len()), (0, 0));
+        assert!(found.problems().is_empty());
+    }
+
+    #[test]
+    fn broken_layers_and_keys_are_problems() {
+        let found = of(&["git: {human_name: A}\n", "a: [", "tuii: {}\nvault: {port: \"x\\e[2J\"}\n"]);
+        assert_eq!(found.text("git.human_name"), Some("A"));
+        let problems = found.problems();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems[1].starts_with("vault.port: ") && problems[2] == "tuii: Extra inputs are not permitted");
+        assert_eq!(found.sources().len(), 3);
     }
 }

@@ -212,12 +212,7 @@ fn base_write_sensitive(path: PathBuf, content: &[u8]) -> PyResult<bool> {
 
 /// Reads one regular file below `root` without following a link; `OSError` when it is larger than `limit` bytes.
 #[pyfunction]
-fn base_read_below<'py>(
-    py: Python<'py>,
-    root: PathBuf,
-    path: PathBuf,
-    limit: u64,
-) -> PyResult<Bound<'py, PyBytes>> {
+fn base_read_below<'py>(py: Python<'py>, root: PathBuf, path: PathBuf, limit: u64) -> PyResult<Bound<'py, PyBytes>> {
     let content = py.detach(|| Dir::open(&root)?.read(&path, limit))?;
     Ok(PyBytes::new(py, &content))
 }

@@ -87,7 +87,7 @@ def config_problems() -> list[str]:
 
 
 def require_valid_config() -> None:
-    """Raise ``SystemExit`` while the configuration is not in order: its author meant something else than what applies."""
+    """Raise ``SystemExit`` while the configuration is not in order: its author meant something else than applies."""
     _look()
     if _validated_config_cache is _LIVE:
         _lib.project_settings_require()
@@ -265,15 +265,17 @@ def make_sandbox_config() -> "SandboxConfig":
     """Return the sandbox's configuration as our settings have it; creates no directory and claims no port."""
     from terok_sandbox.config import SandboxConfig
 
-    return SandboxConfig(
-        vault_dir=vault_dir(),
-        gate_port=get_gate_server_port(),
-        token_broker_port=get_vault_token_broker_port(),
-        ssh_signer_port=get_vault_ssh_signer_port(),
-        shield_bypass=get_shield_bypass_firewall_no_protection(),
-        shield_audit=get_shield_audit(),
-        services_mode=get_services_mode(),
-    )
+    services = {
+        "services_mode": get_services_mode(),
+        "ssh_signer_port": get_vault_ssh_signer_port(),
+        "token_broker_port": get_vault_token_broker_port(),
+        "gate_port": get_gate_server_port(),
+    }
+    firewall = {
+        "shield_audit": get_shield_audit(),
+        "shield_bypass": get_shield_bypass_firewall_no_protection(),
+    }
+    return SandboxConfig(**services, **firewall, vault_dir=vault_dir())
 
 
 def _agent_switch(agent: str, key: str) -> bool:
@@ -281,6 +283,11 @@ def _agent_switch(agent: str, key: str) -> bool:
     agents = _value("agent")
     section = agents.get(agent) if isinstance(agents, dict) else None
     return isinstance(section, dict) and section.get(key) is True
+
+
+def _through_vault(permitted: bool, wanted: bool, exposed: bool) -> bool:
+    """Tell whether a login is used and stays in the vault: what containers see anyway needs no vault."""
+    return permitted and wanted and not exposed
 
 
 def get_claude_allow_oauth() -> bool:
@@ -305,7 +312,7 @@ def get_codex_expose_oauth_token() -> bool:
 
 def is_claude_oauth_proxied() -> bool:
     """Tell whether Claude's login is used through the vault."""
-    return is_experimental() and get_claude_allow_oauth() and not get_claude_expose_oauth_token()
+    return _through_vault(is_experimental(), get_claude_allow_oauth(), get_claude_expose_oauth_token())
 
 
 def is_claude_oauth_exposed() -> bool:
@@ -316,7 +323,7 @@ def is_claude_oauth_exposed() -> bool:
 def is_codex_oauth_proxied() -> bool:
     """Tell whether Codex's login is used through the vault."""
     permitted = is_experimental() or not CODEX_VAULTED_OAUTH_REQUIRES_EXPERIMENTAL
-    return permitted and get_codex_allow_oauth() and not get_codex_expose_oauth_token()
+    return _through_vault(permitted, get_codex_allow_oauth(), get_codex_expose_oauth_token())
 
 
 def is_codex_oauth_exposed() -> bool:

@@ -1,6 +1,7 @@
 """Which version of the product this is."""
 
 import re
+from pathlib import Path
 
 _DISTRIBUTIONS = ("terok", "terok-rs")
 
@@ -28,9 +29,7 @@ def _written_version() -> str | None:
         return None
 
 
-def _source_root():
-    from pathlib import Path
-
+def _source_root() -> Path:
     return Path(__file__).resolve().parents[4]
 
 

@@ -72,7 +72,8 @@ def _fill_null(table: dict[str, Any]) -> Any:
             return value
         return {key: {} if inner is None and key in names else inner for key, inner in value.items()}
 
-    return model_validator(mode="before")(classmethod(fill))
+    decorate: Any = model_validator(mode="before")
+    return decorate(classmethod(fill))
 
 
 def _is_mapping(field: dict[str, Any]) -> bool:
@@ -104,7 +105,8 @@ def _class(table: dict[str, Any], base: type[BaseModel]) -> type[BaseModel]:
     }
     if any(map(_is_mapping, table["fields"])):
         members["_fill_null"] = _fill_null(table)
-    return type(BaseModel)(table["class"], (base,), members)
+    metaclass: Any = type(BaseModel)
+    return metaclass(table["class"], (base,), members)
 
 
 RawGlobalConfig: Any = _class(_lib.project_schema("global"), _executor.ExecutorConfigView)

@@ -4,6 +4,7 @@ Archives hold what projects and tasks hold, so they are 0600 in directories that
 """
 
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -26,7 +27,7 @@ def archive_timestamp() -> str:
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
 
 
-def _candidates(root: Path, base_name: str, suffix: str):
+def _candidates(root: Path, base_name: str, suffix: str) -> Iterator[Path]:
     yield root / f"{base_name}{suffix}"
     for number in count(1):
         yield root / f"{base_name}_{number}{suffix}"

@@ -1,5 +1,6 @@
 """The library's log, and warnings that go to the user as well. Neither ever fails."""
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -23,12 +24,10 @@ def _terok_log_path() -> Path:
 
 def _log(message: str, *, level: str = "DEBUG") -> None:
     """Append one line with the local time."""
-    try:
+    # Whoever logs is usually in trouble already.
+    with contextlib.suppress(Exception):
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         _lib.project_log(_terok_log_path(), stamp, level, _text(message))
-    except Exception:  # noqa: S110
-        # Whoever logs is usually in trouble already.
-        pass
 
 
 def _text(message: object) -> str:
@@ -49,8 +48,6 @@ def log_warning(message: str) -> None:
 def warn_user(component: str, message: str) -> None:
     """Say ``Warning [component]: message`` on stderr, and log it."""
     part, line = sanitize_tty(_text(component)), sanitize_tty(_text(message))
-    try:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         print(f"Warning [{part}]: {line}", file=sys.stderr)
-    except (OSError, ValueError, AttributeError):
-        pass
     log_warning(f"[{part}] {line}")
