@@ -171,19 +171,13 @@ pub fn global_config_file() -> Place {
     }
 }
 
-/// Every `config.yml` that may exist, lowest priority first.
-///
-/// # Errors
-/// As [`config_root`].
-pub fn global_config_files() -> Result<Vec<PathBuf>, PathError> {
-    let user = global_config_file()?;
+/// Every `config.yml` that may exist, lowest priority first; without a home directory there is no user's.
+pub fn global_config_files() -> Vec<PathBuf> {
     let sources = base::config::sources_in(Namespace::current());
     let mut files: Vec<_> =
         sources.into_iter().filter(|(label, _)| *label != "override").map(|(_, path)| path).collect();
-    if env::get("TEROK_CONFIG_FILE").is_some() || !files.contains(&user) {
-        files.push(user);
-    }
-    Ok(files)
+    files.extend(global_config_file().ok().filter(|user| !files.contains(user)));
+    files
 }
 
 /// The user's own configuration directory, root's too; projects and presets of a person lie there.

@@ -67,8 +67,8 @@ fn project_settings_prefix(dir: PathBuf) {
 
 /// Every `config.yml` that may exist, lowest priority first.
 #[pyfunction]
-fn project_settings_files() -> PyResult<Vec<PathBuf>> {
-    place::global_config_files().map_err(errors::to_py)
+fn project_settings_files() -> Vec<PathBuf> {
+    place::global_config_files()
 }
 
 /// A directory or file by the name of its function in the room.

@@ -241,3 +241,22 @@ def test_importing_reads_nothing_and_needs_no_home(home, home_is_set):
     done = subprocess.run([sys.executable, "-c", SILENT], env=environment, capture_output=True, text=True)
     assert done.stdout.splitlines() == ["[]", "socket"], done.stderr
     assert not any(home.iterdir())
+
+
+NOBODY = """
+import terok.lib.core.config as config
+print(config.get_services_mode(), len(config.global_config_search_paths()), config.config_problems())
+try:
+    config.user_projects_dir()
+except RuntimeError as error:
+    print("HOME" in str(error))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_user_without_name_and_home(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", NOBODY], env={}, user=54321, group=54321, extra_groups=[], capture_output=True, text=True,
+        cwd="/",
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["socket 2 []", "True"], done.stderr

@@ -16,6 +16,7 @@ def cases(name):
     return [pytest.param(case, id=case["name"]) for case in json.loads((FIXTURES / name).read_text())]
 
 
+# improves: 30-5.2-merge-order
 @pytest.mark.parametrize("case", cases("merge_cases.json"))
 def test_merging(case):
     base, over = json.dumps(case["base"]), json.dumps(case["over"])

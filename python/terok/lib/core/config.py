@@ -265,13 +265,13 @@ def make_sandbox_config() -> "SandboxConfig":
     """Return the sandbox's configuration as our settings have it; creates no directory and claims no port."""
     from terok_sandbox.config import SandboxConfig
 
-    services = {
+    services: dict[str, Any] = {
         "services_mode": get_services_mode(),
         "ssh_signer_port": get_vault_ssh_signer_port(),
         "token_broker_port": get_vault_token_broker_port(),
         "gate_port": get_gate_server_port(),
     }
-    firewall = {
+    firewall: dict[str, Any] = {
         "shield_audit": get_shield_audit(),
         "shield_bypass": get_shield_bypass_firewall_no_protection(),
     }

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from terok_executor import config_schema as _executor
 from terok_native import _lib
+from terok_native.kept import kept
 from terok_sandbox import config_schema as _sandbox
 
 _TYPES: dict[str, Any] = {
@@ -106,7 +107,7 @@ def _class(table: dict[str, Any], base: type[BaseModel]) -> type[BaseModel]:
     if any(map(_is_mapping, table["fields"])):
         members["_fill_null"] = _fill_null(table)
     metaclass: Any = type(BaseModel)
-    return metaclass(table["class"], (base,), members)
+    return kept(metaclass(table["class"], (base,), members))
 
 
 RawGlobalConfig: Any = _class(_lib.project_schema("global"), _executor.ExecutorConfigView)
