@@ -251,6 +251,15 @@ impl Podman {
         text.map(|t| parse_states(&t)).unwrap_or_default()
     }
 
+    /// Status by name of every container of this user, running or not.
+    ///
+    /// # Errors
+    /// Every failure of podman: an empty answer must mean that there are none.
+    pub fn states(&self) -> Result<Vec<(String, String)>, PodmanError> {
+        let output = self.call("list", "all", ["ps", "-a", "--format", "json", "--no-trunc"]).limit(QUERY).success()?;
+        Ok(parse_states(&output.text()))
+    }
+
     /// Status by name of all containers that carry `label` (`key=value`), running or not.
     ///
     /// # Errors

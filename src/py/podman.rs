@@ -159,6 +159,13 @@ fn podman_states(py: Python<'_>, prefix: &str) -> Vec<(String, String)> {
     py.detach(|| Podman::new().states_with_prefix(prefix))
 }
 
+/// `{name: state}` of every container; raises when podman cannot tell.
+#[pyfunction]
+fn podman_all_states(py: Python<'_>) -> PyResult<std::collections::BTreeMap<String, String>> {
+    let states = py.detach(|| Podman::new().states()).map_err(errors::to_py)?;
+    Ok(states.into_iter().collect())
+}
+
 /// `{name: state}` of all containers that carry a label (`key=value`); raises when podman cannot tell.
 #[pyfunction]
 fn podman_states_by_label(py: Python<'_>, label: &str) -> PyResult<std::collections::BTreeMap<String, String>> {
@@ -283,6 +290,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(podman_names, m)?,
         wrap_pyfunction!(podman_states, m)?,
         wrap_pyfunction!(podman_states_by_label, m)?,
+        wrap_pyfunction!(podman_all_states, m)?,
         wrap_pyfunction!(podman_rw_sizes, m)?,
         wrap_pyfunction!(podman_image_id, m)?,
         wrap_pyfunction!(podman_image_exists, m)?,

@@ -222,6 +222,9 @@ class NullRuntime:
         """Containers with a state whose name is ``prefix``, a dash, and more."""
         return [NullContainer(name, self) for name in self._states if name.startswith(f"{prefix}-")]
 
+    def all_states(self) -> dict[str, str]:
+        return dict(self._states)
+
     def container_states(self, prefix: str) -> dict[str, str]:
         """States by name of the containers with this prefix."""
         return {name: state for name, state in self._states.items() if name.startswith(f"{prefix}-")}

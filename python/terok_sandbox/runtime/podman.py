@@ -218,6 +218,11 @@ class PodmanRuntime:
         """All containers whose name is ``prefix``, a dash, and more; empty on every failure."""
         return [PodmanContainer(name) for name in _native().podman_names(prefix)]
 
+    def all_states(self) -> dict[str, str]:
+        """Returns the state by name of every container; ``RuntimeError`` when podman cannot tell."""
+        with _as_runtime_error():
+            return _native().podman_all_states()
+
     def container_states(self, prefix: str) -> dict[str, str]:
         """Lower-case status by name of the containers with this prefix; empty on every failure."""
         return dict(_native().podman_states(prefix))

@@ -22,7 +22,7 @@ from terok_native.kept import kept
 from terok.lib.core.task_state import CONTAINER_MODES
 
 if TYPE_CHECKING:
-    from terok_sandbox.runtime import ContainerRuntime
+    from terok_sandbox.runtime.podman import PodmanRuntime
 
 __all__ = [
     "PanicResult", "clear_panic_lock", "execute_panic", "format_panic_report", "is_panicked", "panic_lock_path",
@@ -88,16 +88,16 @@ def _write_lock() -> None:
     path.write_text(datetime.now(UTC).isoformat() + "\n", encoding="utf-8")
 
 
-def _runtime() -> ContainerRuntime:
+def _runtime() -> PodmanRuntime:
     from terok.lib.integrations import sandbox
 
-    runtime: ContainerRuntime = sandbox.PodmanRuntime()
+    runtime: PodmanRuntime = sandbox.PodmanRuntime()
     return runtime
 
 
 def _targets() -> list[str]:
     """The containers of tasks that are running or paused, whatever is known about their projects."""
-    states = _runtime().container_states("")
+    states = _runtime().all_states()
     return sorted(name for name, state in states.items() if state in _ALIVE and _OURS.fullmatch(name))
 
 
