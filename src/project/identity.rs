@@ -44,7 +44,11 @@ pub struct Identity {
 ///
 /// # Errors
 /// [`ProjectError::Authorship`].
-pub fn resolve(git: &Person, global: &Map<String, Value>, project: &Map<String, Value>) -> Result<Identity, ProjectError> {
+pub fn resolve(
+    git: &Person,
+    global: &Map<String, Value>,
+    project: &Map<String, Value>,
+) -> Result<Identity, ProjectError> {
     let top = |key: &str| [project, global].iter().find_map(|layer| layer.get(key)?.as_str().map(str::to_owned));
     let or = |value: Option<String>, own: &Option<String>, last: &str| {
         let value = value.or_else(|| own.clone()).filter(|text| !text.is_empty());

@@ -161,7 +161,10 @@ impl Draft<'_> {
             upstream_polling_enabled: self.flag("gatekeeping.upstream_polling.enabled"),
             upstream_polling_interval_minutes: self.number("gatekeeping.upstream_polling.interval_minutes"),
             auto_sync_enabled: self.flag("gatekeeping.auto_sync.enabled"),
-            auto_sync_branches: at(self.checked, "gatekeeping.auto_sync.branches").as_array().cloned().unwrap_or_default(),
+            auto_sync_branches: at(self.checked, "gatekeeping.auto_sync.branches")
+                .as_array()
+                .cloned()
+                .unwrap_or_default(),
             default_agent: self.text("default_agent").or_else(|| self.global_text("default_agent")),
             default_shell: self.default_shell(),
             agent_config: self.agent_config(),

@@ -124,11 +124,21 @@ mod tests {
     #[test]
     fn higher_tiers_and_yml_win() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["bundled/a.yml", "bundled/b.yml", "global/b.yaml", "global/b.yml", "project/c.yaml", "project/A b.yml", "global/.h.yml", "global/x.txt"] {
+        for name in [
+            "bundled/a.yml",
+            "bundled/b.yml",
+            "global/b.yaml",
+            "global/b.yml",
+            "project/c.yaml",
+            "project/A b.yml",
+            "global/.h.yml",
+            "global/x.txt",
+        ] {
             put(dir.path(), name, "model: x\n");
         }
         let found: Vec<_> = tiers(dir.path()).list().into_iter().map(|p| (p.name, p.source, p.path)).collect();
-        let expected = [("a", "bundled", "bundled/a.yml"), ("b", "global", "global/b.yml"), ("c", "project", "project/c.yaml")];
+        let expected =
+            [("a", "bundled", "bundled/a.yml"), ("b", "global", "global/b.yml"), ("c", "project", "project/c.yaml")];
         assert_eq!(found, expected.map(|(name, source, path)| (name.to_owned(), source, dir.path().join(path))));
         assert_eq!(tiers(dir.path()).find("b").unwrap().unwrap().path, dir.path().join("global/b.yml"));
         assert_eq!(tiers(dir.path()).find("zz").unwrap(), None);
@@ -150,7 +160,12 @@ mod tests {
     #[test]
     fn what_is_no_mapping_is_refused_with_its_path() {
         let dir = tempfile::tempdir().unwrap();
-        for (text, code) in [("- a\n", "project-yaml"), ("x\n", "project-yaml"), ("a: [\n", "project-yaml"), ("\u{feff}a: \u{1}", "project-yaml")] {
+        for (text, code) in [
+            ("- a\n", "project-yaml"),
+            ("x\n", "project-yaml"),
+            ("a: [\n", "project-yaml"),
+            ("\u{feff}a: \u{1}", "project-yaml"),
+        ] {
             put(dir.path(), "global/p.yml", text);
             let error = tiers(dir.path()).load("p").unwrap_err();
             assert_eq!(error.code(), code, "{text:?}");
@@ -164,7 +179,11 @@ mod tests {
     #[test]
     fn files_of_subagents_become_absolute() {
         let dir = tempfile::tempdir().unwrap();
-        put(dir.path(), "global/p.yml", "subagents:\n- {file: x.md}\n- {file: /abs.md}\n- {file: ' '}\n- {file: 3}\n- y\n");
+        put(
+            dir.path(),
+            "global/p.yml",
+            "subagents:\n- {file: x.md}\n- {file: /abs.md}\n- {file: ' '}\n- {file: 3}\n- y\n",
+        );
         let (content, preset) = tiers(dir.path()).load("p").unwrap();
         let x = base::path::resolve(&dir.path().join("global/x.md")).to_string_lossy().into_owned();
         let expected = serde_json::json!([{"file": x}, {"file": "/abs.md"}, {"file": " "}, {"file": 3}, "y"]);

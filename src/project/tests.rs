@@ -173,7 +173,8 @@ fn git_is_asked_again_only_when_its_file_changed() {
     let home = Home::new();
     home.project("p", "");
     assert_eq!(load("p").unwrap().human_name.as_deref(), Some("Nobody"));
-    let bin = home.put("bin/git", "#!/bin/sh\necho asked >>\"$HOME/asked\"\nprintf 'user.name\\nA B\\0user.email\\na@x\\0'\n");
+    let bin = home
+        .put("bin/git", "#!/bin/sh\necho asked >>\"$HOME/asked\"\nprintf 'user.name\\nA B\\0user.email\\na@x\\0'\n");
     std::fs::set_permissions(&bin, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let before = std::env::var_os("PATH").unwrap();
     // SAFETY: the turn is held.

@@ -157,7 +157,8 @@ fn snippet(answer: &str) -> String {
 /// Such lines as a literal block below a key that is indented by two; `None` when some reader of YAML would see a line
 /// break where there is none for us.
 fn block(lines: &str) -> Option<String> {
-    let breaks = |c: char| (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
+    let breaks =
+        |c: char| (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
     if lines.contains(breaks) {
         return None;
     }
@@ -201,7 +202,8 @@ mod tests {
     fn every_combination_says_what_was_answered() {
         for (base, _, image) in BASES {
             for class in ["online", "gatekeeping"] {
-                for (agents, scope) in [(None, None), (Some("claude,-gh"), Some("project")), (Some(""), Some("shared"))] {
+                for (agents, scope) in [(None, None), (Some("claude,-gh"), Some("project")), (Some(""), Some("shared"))]
+                {
                     let mut given = answers(base, class);
                     (given.agents, given.credentials_scope) = (agents.map(str::to_owned), scope.map(str::to_owned));
                     let text = render(&given).unwrap();
@@ -234,7 +236,10 @@ mod tests {
             let read = yaml::parse(&text).unwrap();
             let keys: Vec<_> = read.as_object().unwrap().keys().map(String::as_str).collect();
             assert_eq!(keys, ["project", "git", "image"], "{hostile:?}");
-            assert_eq!((&read["git"]["upstream_url"], &read["git"]["default_branch"]), (&hostile.clone().into(), &hostile.clone().into()));
+            assert_eq!(
+                (&read["git"]["upstream_url"], &read["git"]["default_branch"]),
+                (&hostile.clone().into(), &hostile.clone().into())
+            );
             assert_eq!(read["image"]["user_snippet_inline"], snippet(&hostile), "{text}");
             let plain = |c: char| c == '\n' || c == '\t' || c.is_alphanumeric() || (' '..='~').contains(&c);
             let outside_block = text.split("user_snippet_inline").next().unwrap();

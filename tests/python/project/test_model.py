@@ -25,7 +25,12 @@ REQUIRED = {
 def test_defaults_of_a_model_made_by_hand():
     made = ProjectConfig(**REQUIRED)
     assert isinstance(made, BaseModel)
-    assert (made.agents, made.base_image, made.isolation, made.shutdown_timeout) == ("all", "ubuntu:24.04", "shared", 10)
+    assert (made.agents, made.base_image, made.isolation, made.shutdown_timeout) == (
+        "all",
+        "ubuntu:24.04",
+        "shared",
+        10,
+    )
     assert (made.auto_sync_branches, made.agent_config, made.shield_drop_on_task_run) == ([], {}, True)
     with pytest.raises(ValidationError):
         ProjectConfig(**{**REQUIRED, "runtime": "runc"})
@@ -50,7 +55,9 @@ def test_computed_values(project):
 
 
 def test_a_loaded_model_is_one_that_pydantic_would_make(home, project):
-    for number, text in enumerate(("", "project: {security_class: online}\ntasks: {name_categories: food}\nshared_dir: 1\n")):
+    for number, text in enumerate(
+        ("", "project: {security_class: online}\ntasks: {name_categories: food}\nshared_dir: 1\n")
+    ):
         project(f"p{number}", text)
         loaded = projects.load_project(f"p{number}")
         fields = {name: getattr(loaded, name) for name in ProjectConfig.model_fields}

@@ -65,7 +65,10 @@ def test_higher_tiers_win(home, project):
 @pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "", "..", "a b", "a\0"])
 def test_names_stay_in_their_directory(project, name):
     project("p")
-    for call in (lambda: projects.load_preset("p", name), lambda: projects.find_preset_path(projects.load_project("p"), name)):
+    for call in (
+        lambda: projects.load_preset("p", name),
+        lambda: projects.find_preset_path(projects.load_project("p"), name),
+    ):
         with pytest.raises(SystemExit, match="invalid preset name"):
             call()
 
@@ -94,7 +97,12 @@ def test_layers_with_their_sources(home, project, configure):
         ("preset (user)", config.user_presets_dir() / "mine.yml"),
         ("cli", None),
     ]
-    assert stack.resolve() == {"model": "opus", "max_turns": 9, "subagents": [{"name": "g"}, {"name": "m"}], "timeout": 5}
+    assert stack.resolve() == {
+        "model": "opus",
+        "max_turns": 9,
+        "subagents": [{"name": "g"}, {"name": "m"}],
+        "timeout": 5,
+    }
     for preset, level in (("own", "preset (project)"), ("solo", "preset (bundled)")):
         assert agent_config.build_agent_config_stack("p", preset=preset).scopes[-1].level == level
     configure("")

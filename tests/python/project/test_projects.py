@@ -14,7 +14,7 @@ from terok.lib.core.yaml_schema import RawProjectYaml
 
 
 def test_healthy_and_broken_by_id(project):
-    for name, text in {"b": "", "a": "", "d": "- x\n", "c": "bogus: \"\x1b[2J\"\n"}.items():
+    for name, text in {"b": "", "a": "", "d": "- x\n", "c": 'bogus: "\x1b[2J"\n'}.items():
         project(name, text)
     healthy, broken = projects.discover_projects()
     assert [found.id for found in healthy] == ["a", "b"]
@@ -165,7 +165,9 @@ def test_many_projects_are_listed_at_once(project):
     assert min(spent) < 0.1, spent
 
 
-@pytest.mark.parametrize("text", ["bogus: 1\n", "run: {memory: 4x, hooks: {x: 1}}\n", "- a\n", "gatekeeping: {auto_sync: {branches: x}}\n"])
+@pytest.mark.parametrize(
+    "text", ["bogus: 1\n", "run: {memory: 4x, hooks: {x: 1}}\n", "- a\n", "gatekeeping: {auto_sync: {branches: x}}\n"]
+)
 def test_errors_are_those_of_the_schema_class(project, text):
     from pydantic import ValidationError
     from terok.lib.util.yaml import load

@@ -147,7 +147,9 @@ def test_every_file_is_valid(base, security_class):
         assert ("`terok project agents set web-app`" in text) == ("agents" not in extra)
 
 
-@pytest.mark.parametrize("key", ["project_id", "upstream_url", "default_branch", "user_snippet", "security_class", "base"])
+@pytest.mark.parametrize(
+    "key", ["project_id", "upstream_url", "default_branch", "user_snippet", "security_class", "base"]
+)
 def test_missing_answers(key):
     given = answers()
     del given[key]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validator, model_validator
-
 from terok_native import _lib
 from terok_native.kept import kept
 
@@ -36,7 +35,7 @@ class PresetInfo:
 
 @kept
 class ProjectConfig(BaseModel):
-    """A project: ``project.yml`` with everything derived that it leaves open. Cannot be changed; every path is absolute.
+    """A project: ``project.yml`` and what is derived from it. Cannot be changed; every path is absolute.
 
     What the fields mean is told by the schema of ``project.yml`` (``terok config schema project``).
     """
@@ -48,39 +47,50 @@ class ProjectConfig(BaseModel):
     isolation: str = "shared"
     upstream_url: str | None
     default_branch: str | None
+    # Directories and files of the host.
     root: Path
     tasks_root: Path
     gate_path: Path
     gate_enabled: bool = True
     staging_root: Path | None
+    # How the mirror reaches the upstream, and what containers learn of it.
     ssh_use_personal: bool = False
     expose_external_remote: bool = False
+    # Whose name commits carry.
     human_name: str | None = None
     human_email: str | None = None
     git_authorship: str = "agent-human"
+    # Looking for news at the upstream.
     upstream_polling_enabled: bool = True
     upstream_polling_interval_minutes: int = 5
+    # Fetching it unasked; no branches means all.
     auto_sync_enabled: bool = False
     auto_sync_branches: list[str] = Field(default_factory=list)
+    # Agents, shells and whose credentials they use.
     default_agent: str | None = None
     default_shell: str | None = None
-    agent_config: dict[str, Any] = Field(default_factory=dict)
-    credentials_scope: Literal["shared", "project"] = "shared"
+    agent_config: dict[str, typing.Any] = Field(default_factory=dict)
+    credentials_scope: typing.Literal["shared", "project"] = "shared"
+    # Limits of containers; the time-out in seconds.
     shutdown_timeout: int = 10
     memory: str | None = None
     cpus: str | None = None
+    # What runs them, and where their clock stands.
     nested_containers: bool = False
-    runtime: Literal["crun", "krun"] | None = None
+    runtime: typing.Literal["crun", "krun"] | None = None
     timezone: str | None = None
     task_name_categories: list[str] | None = None
     shield_drop_on_task_run: bool = True
     shield_on_task_restart: str = "retain"
+    # Shell commands that run on the host.
     hook_pre_start: str | None = None
     hook_post_start: str | None = None
+    # The last two need a container that came up.
     hook_post_ready: str | None = None
     hook_post_stop: str | None = None
+    # What images are built from.
     base_image: str = "ubuntu:24.04"
-    family: Literal["deb", "rpm"] | None = None
+    family: typing.Literal["deb", "rpm"] | None = None
     agents: str = AgentSelection("all")
     snippet_inline: str | None = None
     snippet_file: str | None = None
@@ -88,7 +98,7 @@ class ProjectConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _older_names(cls, given: Any) -> Any:
+    def _older_names(cls, given: typing.Any) -> typing.Any:
         if isinstance(given, dict) and "default_login" in given:
             older = {key: value for key, value in given.items() if key != "default_login"}
             return {"default_shell": given["default_login"], **older}
@@ -126,7 +136,7 @@ class ProjectConfig(BaseModel):
         """Directory of the agents' settings when the project has credentials of its own."""
         return self.root / "mounts"
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> ProjectConfig:
+    def model_copy(self, *, update: Mapping[str, typing.Any] | None = None, deep: bool = False) -> ProjectConfig:
         """Return a copy with the fields of *update*, which are not checked."""
         changed = dict(update or {})
         if "default_login" in changed:
@@ -136,7 +146,7 @@ class ProjectConfig(BaseModel):
         return super().model_copy(update=changed, deep=deep)
 
 
-def from_native(fields: dict[str, Any]) -> ProjectConfig:
+def from_native(fields: dict[str, typing.Any]) -> ProjectConfig:
     """Return the project that the engine read; it has checked everything, so nothing is checked again."""
     for name in _PATHS:
         if fields[name] is not None:
@@ -151,5 +161,5 @@ def is_valid_project_id(project_id: str) -> bool:
 
 
 def validate_project_id(project_id: str) -> None:
-    """Refuse what is no project id, and ``default``, which means the credentials all projects share (``SystemExit``)."""
+    """Raise ``SystemExit`` for what is no id, and for ``default``, the name of the credentials that projects share."""
     _lib.project_check_id(project_id)

@@ -6,14 +6,15 @@ Every mistake in a ``project.yml`` or in an argument is a ``SystemExit`` whose t
 from __future__ import annotations
 
 import sys
+import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from terok_native import _lib
+from terok_native.kept import kept
 
 from terok.lib.core import config
 from terok.lib.core.project_model import PresetInfo, ProjectConfig, from_native
-from terok_native import _lib
-from terok_native.kept import kept
 
 DEFAULT_GIT_AUTHORSHIP = "agent-human"
 VALID_GIT_AUTHORSHIP_MODES = ("agent-human", "human-agent", "agent", "human")
@@ -77,7 +78,7 @@ def _discover_project_paths() -> dict[str, Path]:
     return _lib.project_directories()
 
 
-def normalize_git_authorship(value: Any) -> str:
+def normalize_git_authorship(value: typing.Any) -> str:
     """Return the mode that *value* means, the default for nothing; any other than the four is refused."""
     if value is not None and not isinstance(value, str):
         value = repr(value)
@@ -95,7 +96,7 @@ def list_presets(project_id: str) -> list[PresetInfo]:
     return [PresetInfo(row["name"], row["source"], Path(row["path"])) for row in rows]
 
 
-def load_preset(project_id: str, name: str) -> tuple[dict[str, Any], Path]:
+def load_preset(project_id: str, name: str) -> tuple[dict[str, typing.Any], Path]:
     """Return the content of a preset, with the files of its subagents made absolute, and its own file."""
     content, preset = _lib.project_preset(load_project(project_id).root, config.bundled_presets_dir(), name)
     return content, Path(preset["path"])

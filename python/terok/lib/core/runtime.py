@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 from terok.lib.core import config
 
 if TYPE_CHECKING:
-    from terok.lib.core.project_model import ProjectConfig
     from terok_sandbox.runtime import ContainerRuntime
+
+    from terok.lib.core.project_model import ProjectConfig
 
 RuntimeName = Literal["crun", "krun", "null"]
 
@@ -29,7 +30,9 @@ def runtime_name(project: ProjectConfig | None = None) -> str:
         source = "`TEROK_RUNTIME`" if ambient is not None else "the configuration"
         raise SystemExit(f"unknown container runtime {name!r} in {source}: it must be crun, krun or null")
     if name == "krun" and not config.is_experimental():
-        raise SystemExit("runtime krun is experimental: pass `--experimental`, or set `experimental: true` in config.yml")
+        raise SystemExit(
+            "runtime krun is experimental: pass `--experimental`, or put `experimental: true` into config.yml"
+        )
     return name
 
 

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from terok.lib.core import config, projects
 
 if TYPE_CHECKING:
     from terok_util.config_stack import ConfigStack
 
+#: What a layer says, or nothing.
+Layer: TypeAlias = dict[str, Any] | None
+
 
 def build_agent_config_stack(
-    project_id: str,
-    *,
-    agent_config: dict[str, Any] | None = None,
-    project_root: Path | None = None,
-    preset: str | None = None,
-    cli_overrides: dict[str, Any] | None = None,
-) -> ConfigStack:
+    project_id: str, *, agent_config: Layer = None, project_root: Path | None = None,
+    preset: str | None = None, cli_overrides: Layer = None,
+) -> ConfigStack:  # fmt: skip
     """Return the layers: ``config.yml``, the project's *agent_config*, a preset, *cli_overrides*; empty ones left out.
 
     Each names its file, where it has one. Raises ``SystemExit`` for a preset that cannot be used.
@@ -46,19 +45,9 @@ def _preset_level(path: Path) -> str:
 
 
 def resolve_agent_config(
-    project_id: str,
-    *,
-    agent_config: dict[str, Any] | None = None,
-    project_root: Path | None = None,
-    preset: str | None = None,
-    cli_overrides: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+    project_id: str, *, agent_config: Layer = None, project_root: Path | None = None,
+    preset: str | None = None, cli_overrides: Layer = None,
+) -> dict[str, Any]:  # fmt: skip
     """Return all layers of :func:`build_agent_config_stack` as one mapping."""
-    stack = build_agent_config_stack(
-        project_id,
-        agent_config=agent_config,
-        project_root=project_root,
-        preset=preset,
-        cli_overrides=cli_overrides,
-    )
-    return stack.resolve()
+    layers = {"agent_config": agent_config, "cli_overrides": cli_overrides}
+    return build_agent_config_stack(project_id, project_root=project_root, preset=preset, **layers).resolve()

@@ -19,22 +19,10 @@ from terok_native import _lib
 from terok_native.kept import kept
 
 __all__ = [
-    "AGENTS_QUESTION",
-    "BASES",
-    "BASE_IMAGES",
-    "QUESTIONS",
-    "SECURITY_CLASSES",
-    "Choice",
-    "Question",
-    "collect_wizard_inputs",
-    "generate_config",
-    "offer_edit_then_init",
-    "prompt_agent_override",
-    "render_project_yaml",
-    "run_wizard",
-    "validate_answer",
-    "write_project_yaml",
-]
+    "AGENTS_QUESTION", "BASES", "BASE_IMAGES", "QUESTIONS", "SECURITY_CLASSES", "Choice", "Question",
+    "collect_wizard_inputs", "generate_config", "offer_edit_then_init", "prompt_agent_override",
+    "render_project_yaml", "run_wizard", "validate_answer", "write_project_yaml",
+]  # fmt: skip
 
 QuestionKind = Literal["choice", "text", "editor", "multichoice"]
 
@@ -95,10 +83,10 @@ BASES = (
     Choice("ubuntu", "Ubuntu 24.04"),
 )
 BASE_IMAGES = {
-    "ubuntu": "ubuntu:24.04",
     "fedora": "fedora:44",
-    "podman": "quay.io/podman/stable:latest",
     "nvidia": "nvcr.io/nvidia/nvhpc:25.9-devel-cuda13.0-ubuntu24.04",
+    "podman": "quay.io/podman/stable:latest",
+    "ubuntu": "ubuntu:24.04",
 }
 _CREDENTIAL_SCOPES = (
     Choice("shared", "Those of all projects (recommended)"),
@@ -366,8 +354,9 @@ def prompt_agent_override() -> str:
 
 def generate_config(values: dict) -> Path:
     """Write the file for these answers; asks before it replaces one, and returns the path either way."""
-    from terok.lib.core import config
     from terok_util.fs import ensure_dir_writable
+
+    from terok.lib.core import config
 
     rendered = render_project_yaml(values)
     project_id = values["project_id"]
