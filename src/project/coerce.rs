@@ -23,6 +23,9 @@ static CPUS: LazyLock<Regex> = LazyLock::new(|| Regex::new("^[0-9]+([.][0-9]+)?$
 const MEMORY_EXAMPLE: &str = "such as 512m or 4g";
 const CPUS_EXAMPLE: &str = "such as 2 or 0.5";
 
+/// Beyond this, floats are no whole numbers of ours.
+const HUGE: f64 = 9.2e18;
+
 /// What a shape is called in the description of a table.
 pub(crate) fn name(shape: Shape) -> &'static str {
     match shape {
@@ -90,7 +93,7 @@ fn flag(given: &Value) -> Result<bool, Reason> {
         Value::Number(number) if number.is_f64() => match number.as_f64() {
             Some(1.0) => Ok(true),
             Some(0.0) => Ok(false),
-            Some(other) if other.fract() == 0.0 => Err(unclear()),
+            Some(other) if other.fract() == 0.0 && other.abs() < HUGE => Err(unclear()),
             _ => Err((NO_FLAG.to_owned(), "bool_type")),
         },
         Value::Number(number) => match number.as_i64() {
@@ -112,7 +115,11 @@ fn number(given: &Value) -> Result<Value, Reason> {
     match given {
         Value::Bool(flag) => Ok(json!(i64::from(*flag))),
         Value::Number(number) if number.is_f64() => match number.as_f64() {
-            Some(float) if float.fract() == 0.0 && float.abs() < 1e15 => Ok(json!(float as i64)),
+            Some(float) if float.fract() == 0.0 && float.abs() < HUGE => Ok(json!(float as i64)),
+            Some(float) if float.fract() == 0.0 => Err((
+                "Unable to parse input string as an integer, exceeded maximum size".to_owned(),
+                "int_parsing_size",
+            )),
             _ => Err((format!("{NO_NUMBER}, got a number with a fractional part"), "int_from_float")),
         },
         Value::Number(_) => Ok(given.clone()),

@@ -1,6 +1,8 @@
 """The classes of both documents against the engine's checks, and their JSON schemas."""
 
+import functools
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,42 @@ def test_both_sides_say_the_same(case):
         assert [f"{'.'.join(path)}: {message}" for path, message, _ in theirs] == case["errors"]
     else:
         assert errors == [] and model.model_dump() == checked and "errors" not in case
+
+
+ODD = [
+    None, True, False, 0, 1, 2, -1, 1.0, 0.5, 65536, 1e300, "", " ", "yes", "off", "1", " 7 ", "1_0", "5.0", "x", "a\nb", "up",
+    "ONLINE", "4g", "4 GiB ", [], ["a"], ["a", 1], {}, {"a": 1}, {"enabled": 3}, "it's", 'say "x"', "\x1b", "é", [None], 10**12,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("document", CLASSES)
+def test_both_sides_say_the_same_about_odd_values(document):
+    # Every key with every odd value; then many keys at once, so that the order of errors counts as well.
+    keys = [path for path, _ in leaves(_lib.project_schema(document))]
+    for path in keys:
+        for value in ODD:
+            compare(document, functools.reduce(lambda inner, part: {part: inner}, reversed(path), value))
+    dice = random.Random(4)
+    for _ in range(200):
+        given: dict = {}
+        for path in dice.sample(keys, dice.randint(1, 6)) + [("unknown",)] * (dice.random() < 0.2):
+            owner = given
+            for part in path[:-1]:
+                inner = owner.setdefault(part, {})
+                owner = inner if isinstance(inner, dict) else owner.__setitem__(part, {}) or owner[part]
+            owner[path[-1]] = dice.choice(ODD)
+        compare(document, json.loads(json.dumps(given)))
+
+
+def compare(document, given):
+    checked, errors = _lib.project_validate(document, given)
+    try:
+        model = CLASSES[document].model_validate(given)
+    except ValidationError as refused:
+        theirs = [(list(map(str, e["loc"])), e["msg"], e["type"]) for e in refused.errors()]
+        assert theirs == [(e["path"], e["message"], e["kind"]) for e in errors], given
+    else:
+        assert errors == [] and model.model_dump() == checked, given
 
 
 def leaves(table, path=()):
