@@ -279,6 +279,7 @@ impl Book {
         let Some(folder) = self.open()? else { return Ok(()) };
         let hold = Hold::take(&self.dir, task)?;
         let mut names: Vec<String> = folder.names().map_err(TaskError::at("list", &self.dir))?;
+        self.sweep(&names, task);
         names.retain(|name| is_rest(name, task));
         names.extend([dossier_name(task), meta_name(task)]);
         let remove = |name: &String| folder.remove(name).map_err(TaskError::at("remove", self.dir.join(name)));
@@ -286,6 +287,15 @@ impl Book {
         hold.discard();
         let _ = folder.sync();
         failures.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Removes the locks of tasks that were forgotten by a process that was killed in the middle of it.
+    fn sweep(&self, names: &[String], held: &str) {
+        let locks = names.iter().filter_map(|name| name.strip_prefix('.')?.strip_suffix(".lock"));
+        let known: std::collections::HashSet<&str> = names.iter().filter_map(|name| stem(name)).collect();
+        for task in locks.filter(|task| *task != held && !known.contains(task)) {
+            Hold::sweep(&self.dir, task);
+        }
     }
 
     pub(crate) fn make(&self) -> Result<Folder, TaskError> {

@@ -119,8 +119,11 @@ pub fn prepare(dir: &Path) -> Result<(), TaskError> {
 /// The marker comes before the workspace has its name, so that a workspace that exists is complete.
 fn fill(dir: &Path) -> io::Result<()> {
     std::fs::write(dir.join("README.md"), README)?;
-    let beside = dir.join(format!(".{WORKSPACE}.{}", base::ident::random_hex(4)));
-    private_dir(&beside)?;
+    let beside = dir.join(format!(".{WORKSPACE}"));
+    match private_dir(&beside) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        other => other?,
+    }
     std::fs::write(beside.join(MARKER), "")?;
     std::fs::rename(&beside, dir.join(WORKSPACE))
 }

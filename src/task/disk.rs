@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
@@ -18,7 +18,7 @@ const PRIVATE: Mode = Mode::from_raw_mode(0o600);
 pub(crate) enum Care {
     /// It may: nothing of worth would be lost.
     Quick,
-    /// It may not.
+    /// It may take back the last seconds, but never leave half of it.
     Durable,
 }
 
@@ -48,8 +48,25 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Creates `name`; false when it is taken.
+    /// Creates `name`; false when it is taken. Where the file system can, nothing has a name before.
     pub(crate) fn create(&self, name: &str, content: &[u8], care: Care) -> io::Result<bool> {
+        match self.link_nameless(name, content, care) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(error),
+            Err(_) => self.create_beside(name, content, care),
+        }
+    }
+
+    fn link_nameless(&self, name: &str, content: &[u8], care: Care) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::openat(&self.0, ".", flags, PRIVATE)?);
+        write_to(&mut file, content, care)?;
+        let place = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Ok(rustix::fs::linkat(CWD, place, &self.0, name, AtFlags::SYMLINK_FOLLOW)?)
+    }
+
+    fn create_beside(&self, name: &str, content: &[u8], care: Care) -> io::Result<bool> {
         let beside = self.write_beside(name, content, care)?;
         let done = match rustix::fs::renameat_with(&self.0, &*beside, &self.0, name, RenameFlags::NOREPLACE) {
             // Some file systems do not know the flag; a link is exclusive on all that have one.
@@ -83,11 +100,7 @@ impl Folder {
         let beside = format!(".{name}.{}.tmp", base::ident::random_hex(6));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(rustix::fs::openat(&self.0, &*beside, flags, PRIVATE)?);
-        let written = file.write_all(content).and_then(|()| match care {
-            Care::Durable => file.sync_data(),
-            Care::Quick => Ok(()),
-        });
-        match written {
+        match write_to(&mut file, content, care) {
             Ok(()) => Ok(beside),
             Err(error) => {
                 let _ = rustix::fs::unlinkat(&self.0, &*beside, AtFlags::empty());
@@ -137,5 +150,13 @@ impl Folder {
     /// Makes what was created, renamed and removed in it survive a power cut.
     pub(crate) fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.0)?)
+    }
+}
+
+fn write_to(file: &mut File, content: &[u8], care: Care) -> io::Result<()> {
+    file.write_all(content)?;
+    match care {
+        Care::Durable => file.sync_data(),
+        Care::Quick => Ok(()),
     }
 }

@@ -38,6 +38,14 @@ impl Hold {
         }
     }
 
+    /// Removes the file of a lock that nobody holds; it belonged to a task that is gone.
+    pub(crate) fn sweep(dir: &Path, task: &str) {
+        let path = dir.join(format!(".{task}.lock"));
+        if let Ok(Some(_file)) = try_take(&path) {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+
     /// Removes the lock's file with the task it belonged to.
     pub(crate) fn discard(self) {
         let _ = std::fs::remove_file(&self.path);

@@ -27,6 +27,8 @@ mod twister;
 pub mod work;
 
 #[cfg(test)]
+mod killed;
+#[cfg(test)]
 mod tests;
 
 pub use book::{Book, Meta, check_name, of_handle};

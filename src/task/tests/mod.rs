@@ -4,4 +4,6 @@ mod book;
 mod claude;
 mod clean;
 mod id;
+mod life;
 mod name;
+mod share;
