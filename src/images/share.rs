@@ -1,25 +1,32 @@
 //! How much room images need together, when they share layers.
 //!
-//! An image's size includes the layers below it. Here each layer counts once, for the first image that has it. The size
-//! of the shared part is the size of an image that consists of just these layers; where there is none, the largest
-//! known part of it is taken, so that the sum may be too large but never too small.
+//! An image's size includes the layers below it. Here each layer counts once, for the first image that has it. What two
+//! images share mostly is a third one, whose size is known; where they part in between, the sizes of single layers are
+//! asked for. Without an answer the largest known part is taken: the sum may then be too large, but never too small.
 
 use std::collections::{BTreeSet, HashMap};
 
 use podman::ImageLayers;
 
-/// Bytes each image adds to those before it. `known` are further images whose sizes help to tell parts apart.
-pub fn added(images: &[ImageLayers], known: &[ImageLayers]) -> Vec<u64> {
-    let sizes: HashMap<&[String], u64> =
-        known.iter().chain(images).map(|image| (image.layers.as_slice(), image.size)).collect();
+/// Bytes each image adds to those before it; `sizes_of` gives the bytes of each layer of an image.
+pub fn added(images: &[ImageLayers], sizes_of: &dyn Fn(&ImageLayers) -> Option<Vec<u64>>) -> Vec<u64> {
+    let sizes: HashMap<&[String], u64> = images.iter().map(|image| (image.layers.as_slice(), image.size)).collect();
     let mut counted: BTreeSet<&[String]> = BTreeSet::new();
     let mut out = Vec::new();
     for image in images {
-        let shared = (0..=image.layers.len()).rev().find(|n| *n == 0 || counted.contains(&image.layers[..*n]));
-        let parts = (1..=shared.unwrap_or_default()).rev();
-        let below = parts.filter_map(|n| sizes.get(&image.layers[..n])).next().copied().unwrap_or_default();
+        let parts = || (1..=image.layers.len()).map(|n| &image.layers[..n]);
+        let shared = parts().rev().find(|part| counted.contains(part)).map_or(0, <[String]>::len);
+        let known = (1..=shared).rev().find_map(|n| Some((n, *sizes.get(&image.layers[..n])?)));
+        let below = match known {
+            Some((depth, size)) if depth == shared => size,
+            _ if shared == 0 => 0,
+            other => {
+                let single = sizes_of(image).map(|each| each.iter().take(shared).sum());
+                single.or(other.map(|(_, size)| size)).unwrap_or_default()
+            }
+        };
         out.push(image.size.saturating_sub(below));
-        counted.extend((1..=image.layers.len()).map(|n| &image.layers[..n]));
+        counted.extend(parts());
     }
     out
 }
@@ -29,19 +36,21 @@ mod tests {
     use super::*;
 
     fn image(layers: &str, size: u64) -> ImageLayers {
-        ImageLayers { id: layers.into(), layers: layers.chars().map(String::from).collect(), size }
+        let layers: Vec<String> = layers.chars().map(String::from).collect();
+        ImageLayers { id: layers.concat(), layers, size, steps: Vec::new() }
     }
 
     // improves: 31-11.3-shared-layers
     #[test]
     fn a_layer_counts_once() {
+        let never = |image: &ImageLayers| panic!("{} need not be asked for", image.id);
         let chain = [image("a", 100), image("ab", 150), image("abc", 151), image("abd", 160)];
-        assert_eq!(added(&chain, &[]), [100, 50, 1, 10]);
-        assert_eq!(added(&[image("ab", 150), image("ab", 150)], &[]), [150, 0]);
-        // What is below the fork is known from an image without a name, or not at all.
-        let fork = [image("abx", 170), image("aby", 180)];
-        assert_eq!(added(&fork, &[image("ab", 150)]), [170, 30]);
-        assert_eq!(added(&fork, &[]), [170, 180]);
-        assert_eq!(added(&[image("", 5)], &[]), [5]);
+        assert_eq!(added(&chain, &never), [100, 50, 1, 10]);
+        assert_eq!(added(&[image("ab", 150), image("ab", 150)], &never), [150, 0]);
+        assert_eq!(added(&[image("a", 5), image("b", 7), image("", 3)], &never), [5, 7, 3]);
+        let fork = [image("a", 100), image("abx", 170), image("aby", 180)];
+        assert_eq!(added(&fork, &|_| Some(vec![100, 50, 30])), [100, 70, 30]);
+        assert_eq!(added(&fork, &|_| None), [100, 70, 80]);
+        assert_eq!(added(&fork[1..], &|_| None), [170, 180]);
     }
 }

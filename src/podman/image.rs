@@ -37,6 +37,8 @@ pub struct ImageLayers {
     pub layers: Vec<String>,
     /// Bytes.
     pub size: u64,
+    /// For each step of the history, oldest first, whether it made a layer.
+    pub steps: Vec<bool>,
 }
 
 #[derive(Deserialize)]
@@ -47,6 +49,20 @@ struct InspectedImage {
     size: u64,
     #[serde(rename = "RootFS")]
     root: Option<InspectedRoot>,
+    #[serde(default)]
+    history: Option<Vec<InspectedStep>>,
+}
+
+#[derive(Deserialize)]
+struct InspectedStep {
+    #[serde(default)]
+    empty_layer: bool,
+}
+
+#[derive(Deserialize)]
+struct SizedStep {
+    #[serde(default)]
+    size: u64,
 }
 
 #[derive(Deserialize)]
@@ -57,13 +73,9 @@ struct InspectedRoot {
 }
 
 impl Podman {
-    /// Layers of all images of the local store, those without a name included; empty on every failure.
-    pub fn image_layers(&self) -> Vec<ImageLayers> {
-        let listed = self.call("list", "images", ["images", "-a", "-q", "--no-trunc"]).limit(LONG).answer();
-        let mut ids: Vec<String> = listed.unwrap_or_default().lines().map(|l| l.trim().to_owned()).collect();
-        ids.sort();
-        ids.dedup();
-        if ids.is_empty() {
+    /// Layers of these images, in one call; those that do not exist are left out, and all of them on every failure.
+    pub fn image_layers(&self, ids: &[String]) -> Vec<ImageLayers> {
+        if ids.is_empty() || ids.iter().any(|id| id.starts_with('-')) {
             return Vec::new();
         }
         let args = ["image", "inspect"].into_iter().chain(ids.iter().map(String::as_str));
@@ -72,10 +84,24 @@ impl Podman {
         let found: Vec<InspectedImage> = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let plain = |image: InspectedImage| {
             let layers = image.root.and_then(|root| root.layers).unwrap_or_default();
+            let steps = image.history.unwrap_or_default().iter().map(|step| !step.empty_layer).collect();
             let id = if image.id.contains(':') { image.id } else { format!("sha256:{}", image.id) };
-            ImageLayers { id, layers, size: image.size }
+            ImageLayers { id, layers, size: image.size, steps }
         };
         found.into_iter().map(plain).collect()
+    }
+
+    /// Bytes of each layer of an image, lowest first; nothing when podman's answers do not fit together.
+    pub fn layer_sizes(&self, image: &ImageLayers) -> Option<Vec<u64>> {
+        let args = ["image", "history", "--no-trunc", "--format", "json", image.id.as_str()];
+        let text = self.call("read the history of", &image.id, args).limit(LONG).answer()?;
+        let newest_first: Vec<SizedStep> = serde_json::from_str(&text).ok()?;
+        if newest_first.len() != image.steps.len() {
+            return None;
+        }
+        let oldest_first = newest_first.iter().rev().zip(&image.steps);
+        let sizes: Vec<u64> = oldest_first.filter(|(_, made)| **made).map(|(step, _)| step.size).collect();
+        (sizes.len() == image.layers.len()).then_some(sizes)
     }
 
     /// Identifier of an image.

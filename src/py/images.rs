@@ -271,11 +271,12 @@ fn images_stale_layers(hashes: &Bound<'_, PyAny>, manifest: &Bound<'_, PyAny>) -
 #[pyfunction]
 fn images_added_bytes(py: Python<'_>, ids: Vec<String>) -> Vec<(String, u64)> {
     py.detach(|| {
-        let known = Podman::new().image_layers();
+        let podman = Podman::new();
+        let known = podman.image_layers(&ids);
         let plain = |id: &str| id.strip_prefix("sha256:").unwrap_or(id).to_owned();
         let find = |id: &String| known.iter().find(|image| plain(&image.id) == plain(id)).cloned();
         let (ids, images): (Vec<String>, Vec<_>) = ids.iter().filter_map(|id| Some((id.clone(), find(id)?))).unzip();
-        ids.into_iter().zip(room::share::added(&images, &known)).collect()
+        ids.into_iter().zip(room::share::added(&images, &|image| podman.layer_sizes(image))).collect()
     })
 }
 
