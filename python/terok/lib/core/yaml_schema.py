@@ -8,9 +8,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from terok_executor import config_schema as _executor
+from terok_executor.config_schema import ExecutorConfigView, RawImageSection
 from terok_native import _lib
 from terok_native.kept import kept
 from terok_sandbox import config_schema as _sandbox
+from terok_sandbox.config_schema import RawHooksSection, RawRunSection, RawSSHSection
+
+__all__ = [
+    "ExecutorConfigView",
+    "RawGlobalConfig",
+    "RawHooksSection",
+    "RawImageSection",
+    "RawProjectYaml",
+    "RawRunSection",
+    "RawSSHSection",
+]
 
 _TYPES: dict[str, Any] = {
     "text": str,
@@ -110,5 +122,5 @@ def _class(table: dict[str, Any], base: type[BaseModel]) -> type[BaseModel]:
     return kept(metaclass(table["class"], (base,), members))
 
 
-RawGlobalConfig: Any = _class(_lib.project_schema("global"), _executor.ExecutorConfigView)
+RawGlobalConfig: Any = _class(_lib.project_schema("global"), ExecutorConfigView)
 RawProjectYaml: Any = _class(_lib.project_schema("project"), BaseModel)
