@@ -36,7 +36,6 @@ def test_everything_goes_and_the_archive_has_it(house: House) -> None:
     names = names_of(result["archive"])
     assert {"config/project.yml", "config/instructions.md"} <= names
     assert any(name.startswith("state/tasks/") and task in name for name in names)
-    # improves: 31-10.3-archive-private (below), and no real token is in it
     assert not any("mounts" in name for name in names)
     assert Path(result["archive"]).stat().st_mode & 0o777 == 0o600
 

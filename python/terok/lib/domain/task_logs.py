@@ -68,9 +68,11 @@ def _container_exists(name: str) -> bool:
     from terok.lib.integrations import sandbox
 
     try:
-        return sandbox.PodmanRuntime().container(name).state is not None
+        return bool(sandbox.PodmanRuntime().container(name).exists())
     except FileNotFoundError:
         raise SystemExit(_NO_PODMAN) from None
+    except RuntimeError as error:
+        raise SystemExit(f"cannot show the log: {error}") from None
 
 
 _NO_PODMAN = "cannot show the log: `podman` is not on PATH\nhint: install podman"
