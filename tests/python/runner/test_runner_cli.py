@@ -39,6 +39,7 @@ def test_the_life_of_an_interactive_task(site: Site, projects: Projects, capsys,
     labels = json.loads(site.podman("inspect", "--format", "{{json .Config.Labels}}", name))
     assert (labels["ai.terok.project"], labels["ai.terok.task"]) == (project, task)
     assert resolve_container_uuid(name) == site.podman("inspect", "--format", "{{.Id}}", name)
+    assert (token := site.inside(name, "echo $TEROK_GATE_TOKEN")).startswith("terok-g-") and token not in out
     # The agent's key is a phantom, good for this container alone.
     key = site.inside(name, "echo $ANTHROPIC_API_KEY")
     assert key.startswith("terok-p-") and site.key not in site.inside(name, "env")
@@ -56,8 +57,6 @@ def test_the_life_of_an_interactive_task(site: Site, projects: Projects, capsys,
     fired = seen.read_text().split("\n")
     assert fired[:-1] == [f"{hook} cli" for hook in (*names, "post_start", "post_stop", "post_start")]
 
-    with site.leaves_nothing():
-        pass
     result = tasks.task_delete(project, task)
     assert result.warnings == [] and tasks.get_tasks(project) == [] and not projects.task_dir(project, task).exists()
     left = site.traces()

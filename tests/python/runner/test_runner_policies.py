@@ -155,7 +155,8 @@ def test_who_never_ran_cannot_be_stopped_restarted_or_entered(pretended):
 
 
 # improves: 31-15-unreachable-is-not-missing
-def test_a_podman_that_does_not_answer_is_not_a_missing_container(pretended, monkeypatch):
+# improves: 31-3.5-unknown-state
+def test_a_podman_that_does_not_answer_is_not_a_missing_container(pretended, monkeypatch, capsys):
     from terok_sandbox.runtime import PodmanRuntime
 
     (pretended.root / "bin/podman").write_text("#!/bin/sh\necho cannot connect >&2; exit 125\n")
@@ -167,6 +168,20 @@ def test_a_podman_that_does_not_answer_is_not_a_missing_container(pretended, mon
     for call in (task_restart, tasks.task_stop, tasks.get_login_command):
         text = refused(call, project, task)
         assert "cannot tell" in text and "cannot connect" in text
+    tasks.task_status(project, task)
+    assert "unknown (cannot tell" in capsys.readouterr().out
+
+
+def test_the_status_names_what_is_known(pretended, capsys):
+    project = pretended.project()
+    task = pretended.task(project, mode="cli", exit_code=3, unrestricted=True)
+    tasks.task_status(project, task)
+    lines = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines()[1:])
+    assert list(lines) == ["Task", "Name", "Status", "Mode", "Container", "Container state", "Permissions", "Exit code"]
+    told = {key: value.strip() for key, value in lines.items()}
+    assert (told["Task"], told["Exit code"], told["Permissions"]) == (task, "3", "unrestricted")
+    assert told["Container"] == f"{project}-cli-{task}" and told["Container state"] == "not found"
+    assert refused(tasks.task_status, project, "m0aaa") == "Unknown task m0aaa"
 
 
 # -- toad ----------------------------------------------------------------------------------------------------------------

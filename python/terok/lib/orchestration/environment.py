@@ -1,7 +1,7 @@
 """Environment and mounts of a task's container: what the executor assembles, plus what the project adds.
 
-Invariants: the host runs nothing in the workspace; a gatekeeping project never starts without its gate; every key of the
-security class reaches the container, whatever it is called.
+Invariants: the host runs nothing in the workspace; a gatekeeping project never starts without its gate; every key of
+the security class reaches the container, whatever it is called.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok_executor import AgentRoster
     from terok_sandbox.config import SandboxConfig
@@ -31,7 +32,7 @@ _AUTHORSHIP = {
 }
 #: Keys of the security class that the executor sets itself from its own fields.
 _ASSEMBLED = frozenset({"CODE_REPO", "CLONE_FROM", "GIT_BRANCH"})
-_CLAUDE_TOKEN = "CLAUDE_CODE_OAUTH_TOKEN"
+_CLAUDE_TOKEN = "CLAUDE_CODE_OAUTH_TOKEN"  # noqa: S105 - the name of a variable
 _CLAUDE_ADDRESSES = ("ANTHROPIC_BASE_URL", "ANTHROPIC_UNIX_SOCKET")
 
 
@@ -117,7 +118,7 @@ def project_mounts_dir(project: ProjectConfig) -> Path:
     return config.sandbox_live_mounts_dir()
 
 
-# -- git -----------------------------------------------------------------------------------------------------------------
+# -- git ---------------------------------------------------------------------------------------------------------------
 
 
 def resolve_git_identity(
@@ -162,21 +163,16 @@ def _gatekeeping_repo_env(project: ProjectConfig, gate_base: Path, gate_port: in
             f"hint: create it with `terok project gate-sync {project.id}`"
         )
     token, url = _minted(project, gate_base, gate_port)
-    env = {"CODE_REPO": url, "TEROK_GATE_TOKEN": token}
-    if project.default_branch:
-        env["GIT_BRANCH"] = project.default_branch
-    if project.expose_external_remote and project.upstream_url:
-        env["EXTERNAL_REMOTE_URL"] = project.upstream_url
-    return env
+    shown = project.upstream_url if project.expose_external_remote else None
+    found = {"CODE_REPO": url, "TEROK_GATE_TOKEN": token}
+    found |= {"GIT_BRANCH": project.default_branch or "", "EXTERNAL_REMOTE_URL": shown or ""}
+    return {key: value for key, value in found.items() if value}
 
 
 def _online_repo_env(project: ProjectConfig, gate_base: Path, gate_port: int) -> dict[str, str]:
     """The upstream is the repository; a gate that exists speeds up the clone and takes pushes too."""
-    env: dict[str, str] = {}
-    if project.upstream_url:
-        env["CODE_REPO"] = project.upstream_url
-        if project.default_branch:
-            env["GIT_BRANCH"] = project.default_branch
+    upstream = {"CODE_REPO": project.upstream_url or "", "GIT_BRANCH": project.default_branch or ""}
+    env = {key: value for key, value in upstream.items() if value} if project.upstream_url else {}
     if project.gate_enabled and project.gate_path.is_dir():
         token, url = _minted(project, gate_base, gate_port)
         env |= {"CLONE_FROM": url, "GATE_REMOTE_URL": url, "TEROK_GATE_TOKEN": token}
@@ -215,7 +211,7 @@ def _seed_workspace_cache(repo_dir: Path, project_id: str, code_repo: str | None
         _log_debug(f"the workspace of project {project_id} could not be filled from its clone cache: {error}")
 
 
-# -- credentials ---------------------------------------------------------------------------------------------------------
+# -- credentials -------------------------------------------------------------------------------------------------------
 
 
 def _check_project_credentials_present(project: ProjectConfig) -> None:

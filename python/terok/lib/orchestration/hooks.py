@@ -24,17 +24,9 @@ _OUTPUT_LIMIT = 16384
 
 
 def run_hook(
-    hook_name: str,
-    command: str | None,
-    *,
-    project_id: str,
-    task_id: str,
-    mode: str,
-    cname: str,
-    web_port: int | None = None,
-    task_dir: Path | None = None,
-    meta_path: Path | None = None,
-) -> None:
+    hook_name: str, command: str | None, *, project_id: str, task_id: str, mode: str, cname: str,
+    web_port: int | None = None, task_dir: Path | None = None, meta_path: Path | None = None,
+) -> None:  # fmt: skip
     """Record that the hook's moment has come, then run *command*, if any, with ``sh -c`` on this host.
 
     The command sees ``TEROK_HOOK``, ``TEROK_PROJECT_ID``, ``TEROK_TASK_ID``, ``TEROK_TASK_MODE``,
@@ -65,28 +57,12 @@ def _record_hook(handle: Path, hook_name: str) -> None:
 
 
 def _build_hook_env(
-    project_id: str,
-    task_id: str,
-    mode: str,
-    cname: str,
-    hook_name: str,
-    *,
-    web_port: int | None = None,
+    project_id: str, task_id: str, mode: str, cname: str, hook_name: str, *, web_port: int | None = None,
     task_dir: Path | None = None,
-) -> dict[str, str]:
-    env = {
-        **os.environ,
-        "TEROK_HOOK": hook_name,
-        "TEROK_PROJECT_ID": project_id,
-        "TEROK_TASK_ID": task_id,
-        "TEROK_TASK_MODE": mode,
-        "TEROK_CONTAINER_NAME": cname,
-    }
-    if web_port is not None:
-        env["TEROK_WEB_PORT"] = str(web_port)
-    if task_dir is not None:
-        env["TEROK_TASK_DIR"] = str(task_dir)
-    return env
+) -> dict[str, str]:  # fmt: skip
+    told: dict[str, object] = {"HOOK": hook_name, "PROJECT_ID": project_id, "TASK_ID": task_id, "TASK_MODE": mode}
+    told |= {"CONTAINER_NAME": cname, "WEB_PORT": web_port, "TASK_DIR": task_dir}
+    return os.environ | {f"TEROK_{key}": str(value) for key, value in told.items() if value is not None}
 
 
 def _execute(hook_name: str, command: str, env: dict[str, str], limit: float) -> None:

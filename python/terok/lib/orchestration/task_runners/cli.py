@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
 
@@ -15,12 +16,9 @@ _READY_TIMEOUT_S = 60.0
 
 
 def task_run_cli(
-    project_id: str,
-    task_id: str,
-    agents: list[str] | None = None,
-    preset: str | None = None,
+    project_id: str, task_id: str, agents: list[str] | None = None, preset: str | None = None,
     unrestricted: bool | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Start the task's container, or bring it back, and print how to log in.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok_sandbox.sandbox import VolumeSpec
 
@@ -14,14 +15,9 @@ _NO = frozenset({"", "false", "0", "no", "off"})
 
 
 def _prepare_agent_config(
-    project: ProjectConfig,
-    project_id: str,
-    task_id: str,
-    agents: list[str] | None,
-    preset: str | None,
-    *,
+    project: ProjectConfig, project_id: str, task_id: str, agents: list[str] | None, preset: str | None, *,
     provider_name: str | None = None,
-) -> Path:
+) -> Path:  # fmt: skip
     """Write the task's agent configuration directory and return it; *agents* are sub-agents that are not on by default.
 
     Raises:

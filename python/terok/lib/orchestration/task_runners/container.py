@@ -10,6 +10,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok_executor import AgentRunner
     from terok_sandbox.sandbox import LifecycleHooks, VolumeSpec
@@ -26,7 +27,7 @@ _KRUN_CPUS = 16
 _NO_PODMAN = "podman is not installed\nhint: install podman 4.3 or newer, for example `apt install podman`"
 
 
-# -- may it start --------------------------------------------------------------------------------------------------------
+# -- may it start ------------------------------------------------------------------------------------------------------
 
 
 def check_launch_allowed() -> None:
@@ -63,12 +64,13 @@ def loaded(project_id: str, task_id: str, mode: str | None) -> tuple[ProjectConf
     meta, handle = metadata.load_task_meta(project.id, task_id, mode)
     if meta.get("deleting"):
         raise SystemExit(
-            f"cannot start task {task_id}: it is being deleted\nhint: finish with `terok task delete {project.id} {task_id}`"
+            f"cannot start task {task_id}: it is being deleted\n"
+            f"hint: finish with `terok task delete {project.id} {task_id}`"
         )
     return project, meta, handle
 
 
-# -- launching -----------------------------------------------------------------------------------------------------------
+# -- launching ---------------------------------------------------------------------------------------------------------
 
 
 def _agent_runner(project: ProjectConfig) -> AgentRunner:
@@ -81,18 +83,10 @@ def _agent_runner(project: ProjectConfig) -> AgentRunner:
 
 
 def _run_container(
-    *,
-    cname: str,
-    image: str,
-    env: dict[str, str],
-    volumes: list[VolumeSpec],
-    project: ProjectConfig,
-    task_id: str,
-    task_dir: Path,
-    extra_args: list[str] | None = None,
-    command: list[str] | None = None,
+    *, cname: str, image: str, env: dict[str, str], volumes: list[VolumeSpec], project: ProjectConfig, task_id: str,
+    task_dir: Path, extra_args: list[str] | None = None, command: list[str] | None = None,
     hooks: LifecycleHooks | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Launch the container, detached and supervised; nothing of it is left when that fails.
 
     Raises:
@@ -189,7 +183,7 @@ def revoke_tokens(project: ProjectConfig, task_id: str) -> None:
         log_warning(f"the tokens of task {task_id} could not be revoked: {error}")
 
 
-# -- containers that exist -----------------------------------------------------------------------------------------------
+# -- containers that exist ---------------------------------------------------------------------------------------------
 
 
 def container_of(project: ProjectConfig, cname: str) -> Any:
@@ -269,7 +263,7 @@ def _assert_state(project: ProjectConfig, cname: str, *wanted: str) -> None:
         )
 
 
-# -- what users are told -------------------------------------------------------------------------------------------------
+# -- what users are told -----------------------------------------------------------------------------------------------
 
 
 def _print_login_instructions(project_id: str, task_id: str, cname: str, color: bool) -> None:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terok_native.kept import kept
+
+# For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
 
@@ -18,6 +21,7 @@ _MODE = "run"
 _INTERRUPTED = 130
 
 
+@kept
 @dataclass(frozen=True)
 class HeadlessRunRequest:
     """One run: *timeout* in seconds, *agents* names of sub-agents to switch on, *config_path* a YAML file of settings.
@@ -28,16 +32,21 @@ class HeadlessRunRequest:
 
     project_id: str
     prompt: str
+    #: Settings of this call alone, in the form of the section ``agent``.
     config_path: str | None = None
     model: str | None = None
     max_turns: int | None = None
+    #: Of the agent itself, in the container.
     timeout: int | None = None
     follow: bool = True
     agents: list[str] | None = None
+    #: Name of a preset for the agent configuration.
     preset: str | None = None
     name: str | None = None
     provider: str | None = None
+    #: What the agent is told before the prompt.
     instructions: str | None = None
+    #: Whether the agent may act without being asked.
     unrestricted: bool | None = None
 
 
@@ -53,7 +62,7 @@ class DetachedSummary:
     stop_cmd: str
 
 
-# -- a new run -----------------------------------------------------------------------------------------------------------
+# -- a new run ---------------------------------------------------------------------------------------------------------
 
 
 def task_run_headless(request: HeadlessRunRequest) -> str:
@@ -155,7 +164,7 @@ def _launch(project: ProjectConfig, task_id: str, config_dir: Path, command: str
     return cname
 
 
-# -- how it went ---------------------------------------------------------------------------------------------------------
+# -- how it went -------------------------------------------------------------------------------------------------------
 
 
 def _report_headless_result(
@@ -185,7 +194,7 @@ def _waited(project_id: str, task_id: str, cname: str) -> int:
     try:
         code = box.wait()
     except KeyboardInterrupt:
-        print(f"\nContainer {cname} goes on; watch it with `podman logs -f {cname}`, stop it with `podman stop {cname}`")
+        print(f"\nContainer {cname} goes on; watch it with `podman logs -f {cname}`, end it with `podman stop {cname}`")
         raise SystemExit(_INTERRUPTED) from None
     except (FileNotFoundError, RuntimeError, TimeoutError) as error:
         raise SystemExit(f"how the agent of task {task_id} ended is not known: {error}") from error
@@ -216,7 +225,7 @@ def _print_run_summary(project_id: str, task_id: str, mode: str, workspace: Path
     print(f"Workspace: {workspace}")
 
 
-# -- follow-ups ----------------------------------------------------------------------------------------------------------
+# -- follow-ups --------------------------------------------------------------------------------------------------------
 
 
 def task_followup_headless(project_id: str, task_id: str, prompt: str, follow: bool = True) -> None:
@@ -231,7 +240,8 @@ def task_followup_headless(project_id: str, task_id: str, prompt: str, follow: b
     project, meta, handle = container.loaded(project_id, task_id, None)
     if meta.get("mode") != _MODE:
         raise SystemExit(
-            f"cannot follow up on task {task_id}: only headless tasks take follow-ups (mode: {meta.get('mode') or 'not set'})"
+            f"cannot follow up on task {task_id}: only headless tasks take follow-ups "
+            f"(mode: {meta.get('mode') or 'not set'})"
         )
     cname = container_name(project.id, _MODE, task_id)
     _check_ended(project, task_id, cname)
@@ -286,8 +296,9 @@ def _label(name: str | None) -> str:
 
 def _inject_followup_prompt(*, is_sealed: bool, cname: str, agent_config_dir: Path, prompt: str) -> None:
     """Replace the prompt; the one before goes to the history. The container can write there: no link is followed."""
-    from terok.lib.integrations import executor
     from terok_native import _lib
+
+    from terok.lib.integrations import executor
 
     if is_sealed:
         executor.inject_prompt(cname, prompt)

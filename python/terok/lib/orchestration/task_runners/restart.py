@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
 
@@ -46,7 +47,7 @@ def _validate_restart_preconditions(
 
     state = container.state_or_refuse(container.container_of(project, cname))
     if state is None:
-        again = f'terok task run {project.id} "..." --mode headless' if mode == "run" else f"terok task run {project.id}"
+        again = f"terok task run {project.id}" + (' "..." --mode headless' if mode == "run" else "")
         raise SystemExit(
             f"cannot restart task {task_id}: its container `{cname}` is gone\nhint: create a new task with `{again}`"
         )

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+# For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
 

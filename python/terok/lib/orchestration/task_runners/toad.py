@@ -12,6 +12,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
 
@@ -25,12 +26,9 @@ _READY_TIMEOUT_S = 900.0
 
 
 def task_run_toad(
-    project_id: str,
-    task_id: str,
-    agents: list[str] | None = None,
-    preset: str | None = None,
+    project_id: str, task_id: str, agents: list[str] | None = None, preset: str | None = None,
     unrestricted: bool | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Serve the task's web front end, or bring it back, and print its address.
 
     See :func:`terok.lib.orchestration.task_runners.cli.task_run_cli` for the arguments. The address is on loopback
@@ -56,7 +54,7 @@ def task_run_toad(
         _launch(project, task_id, cname, handle, host, agents=agents, preset=preset, unrestricted=unrestricted)
 
 
-# -- a container that exists ---------------------------------------------------------------------------------------------
+# -- a container that exists -------------------------------------------------------------------------------------------
 
 
 def _resume_toad_container(
@@ -115,7 +113,7 @@ def _rehydrate_toad_token(project: ProjectConfig, task_id: str, meta: dict, cnam
     return _ensure_toad_token(_agent_config_dir(project, task_id), token)
 
 
-# -- a new container -----------------------------------------------------------------------------------------------------
+# -- a new container ---------------------------------------------------------------------------------------------------
 
 
 def _launch(
@@ -123,7 +121,7 @@ def _launch(
     preset: str | None, unrestricted: bool | None,
 ) -> None:  # fmt: skip
     from terok.lib.orchestration import ports
-    from terok.lib.orchestration.task_runners import config, container, record
+    from terok.lib.orchestration.task_runners import config, record
 
     allowed = config.is_unrestricted(
         unrestricted, config.resolved_config(project, preset), config.provider_of(project, None)
@@ -209,7 +207,7 @@ def _command(host: str, port: int) -> list[str]:
 def _bind_address(host: str) -> str:
     if host in ("::1", "[::1]"):
         return "[::1]"
-    return _LOCALHOST if host in (_LOCALHOST, "localhost") else "0.0.0.0"
+    return _LOCALHOST if host in (_LOCALHOST, "localhost") else "0.0.0.0"  # noqa: S104 - the operator named a public host
 
 
 def _url_host(host: str) -> str:
@@ -222,7 +220,7 @@ def _toad_browser_url(public_host: str, port: int, token: str) -> str:
     return f"http://{_url_host(public_host)}:{port}/?token={token}"
 
 
-# -- the token -----------------------------------------------------------------------------------------------------------
+# -- the token ---------------------------------------------------------------------------------------------------------
 
 
 def _agent_config_dir(project: ProjectConfig, task_id: str) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from terok_native.kept import kept
 
+# For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
 
@@ -25,7 +26,7 @@ class TaskDeleteResult:
     warnings: list[str]
 
 
-# -- new and rename ------------------------------------------------------------------------------------------------------
+# -- new and rename ----------------------------------------------------------------------------------------------------
 
 
 def task_new(project_id: str, *, name: str | None = None) -> str:
@@ -88,7 +89,7 @@ def _usable_name(raw: str) -> str:
     return name
 
 
-# -- login ---------------------------------------------------------------------------------------------------------------
+# -- login -------------------------------------------------------------------------------------------------------------
 
 
 def get_login_command(project_id: str, task_id: str) -> list[str]:
@@ -112,7 +113,7 @@ def task_login(project_id: str, task_id: str) -> None:
 
     command = _get_login_command(projects.load_project(project_id), task_id)
     try:
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606 - the terminal goes to the session as it is
     except FileNotFoundError as error:
         raise SystemExit(f"cannot log in: `{command[0]}` is not installed") from error
 
@@ -149,7 +150,7 @@ def _validate_login(project: ProjectConfig, task_id: str) -> tuple[str, str]:
     return cname, mode
 
 
-# -- stop ----------------------------------------------------------------------------------------------------------------
+# -- stop --------------------------------------------------------------------------------------------------------------
 
 
 def task_stop(project_id: str, task_id: str, *, timeout: int | None = None) -> None:
@@ -190,7 +191,7 @@ def _task_stop(project: ProjectConfig, task_id: str, *, timeout: int | None = No
     print(f"Stopped {cname}.\nBring it back with: terok task restart {project.id} {task_id}")
 
 
-# -- delete --------------------------------------------------------------------------------------------------------------
+# -- delete ------------------------------------------------------------------------------------------------------------
 
 
 def task_delete(project_id: str, task_id: str) -> TaskDeleteResult:
@@ -210,7 +211,7 @@ def task_delete(project_id: str, task_id: str) -> TaskDeleteResult:
     return result
 
 
-# -- status, waiting, logs -----------------------------------------------------------------------------------------------
+# -- status, waiting, logs ---------------------------------------------------------------------------------------------
 
 
 def task_status(project_id: str, task_id: str) -> None:
@@ -235,9 +236,9 @@ def _status_lines(project_id: str, task: Any, color: bool) -> list[tuple[str, An
     from terok.lib.util import ansi
     from terok.lib.util.emoji import render_emoji
 
-    shown = STATUS_DISPLAY.get(task.status, STATUS_DISPLAY["created"])
+    shown: Any = STATUS_DISPLAY.get(task.status, STATUS_DISPLAY["created"])
     paint = getattr(ansi, shown.color)
-    state = task.container_state or (ansi.red("not found", color) if task.mode else None)
+    state = task.container_state or (_missing_or_unknown(project_id, task, color) if task.mode else None)
     rights = {True: "unrestricted", False: "restricted"}.get(task.unrestricted)
     return [
         ("Task", task.task_id),
@@ -252,6 +253,21 @@ def _status_lines(project_id: str, task: Any, color: bool) -> list[tuple[str, An
         ("Work status", task.work_status),
         ("Work message", task.work_message),
     ]
+
+
+def _missing_or_unknown(project_id: str, task: Any, color: bool) -> str:
+    """Why there is no state: no container, or no answer."""
+    from terok.lib.core import projects
+    from terok.lib.core.task_state import container_name
+    from terok.lib.orchestration.task_runners import container
+    from terok.lib.util import ansi
+
+    name = container_name(project_id, task.mode, task.task_id)
+    try:
+        state = container.state_or_refuse(container.container_of(projects.load_project(project_id), name))
+    except SystemExit as error:
+        return ansi.yellow(f"unknown ({str(error).splitlines()[0]})", color)
+    return state or ansi.red("not found", color)
 
 
 def wait_for_container_exit(

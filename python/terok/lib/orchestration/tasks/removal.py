@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
 
