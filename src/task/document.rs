@@ -40,6 +40,9 @@ pub(crate) fn render_dossier(dossier: &Map<String, Value>) -> String {
 pub(crate) fn parse_meta(path: &Path, content: &[u8]) -> Result<Map<String, Value>, TaskError> {
     let malformed = |reason: String| TaskError::Malformed { path: path.to_owned(), reason };
     let text = std::str::from_utf8(content).map_err(|_| malformed("it is not UTF-8".to_owned()))?;
+    if let Some(map) = crate::quick::parse(text) {
+        return Ok(map);
+    }
     base::yaml::parse_mapping(text).map_err(|error| malformed(error.to_string()))
 }
 
@@ -54,6 +57,10 @@ pub(crate) fn salvage(content: &[u8]) -> Map<String, Value> {
 pub(crate) fn render_meta(path: &Path, meta: &Map<String, Value>) -> Result<String, TaskError> {
     let mut text = String::new();
     for (key, value) in meta {
+        if let Some(line) = crate::quick::render(key, value) {
+            text.push_str(&line);
+            continue;
+        }
         let alone = Value::Object(Map::from_iter([(key.clone(), value.clone())]));
         let part = base::yaml::dump(&alone)
             .map_err(|error| TaskError::Unwritable { path: path.to_owned(), reason: error.to_string() })?;

@@ -22,6 +22,7 @@ pub mod id;
 mod list;
 pub mod moment;
 pub mod name;
+mod quick;
 pub mod tree;
 mod twister;
 pub mod work;

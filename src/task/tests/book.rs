@@ -30,7 +30,7 @@ fn fresh_tasks_look_as_the_predecessor_writes_them() {
     let created = meta.lines().last().unwrap();
     let place = made.dir.display();
     assert_eq!(meta, format!("mode:\nworkspace: {place}\nweb_port:\n{created}\n"));
-    assert!(created.starts_with("created_at: \"20") && created.ends_with("+00:00\""), "{created}");
+    assert!(created.starts_with("created_at: '20") && created.ends_with("+00:00'"), "{created}");
     for (path, mode) in [("", 0o700), ("workspace-dangerous", 0o700), ("workspace-dangerous/.new-task-marker", 0o644)] {
         let found = made.dir.join(path).metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(found, mode, "{path}");
@@ -62,8 +62,8 @@ fn changes_keep_every_other_key() {
     expected.shift_remove("f");
     assert_eq!(book.read("k3v8h").unwrap().unwrap(), expected);
     let text = std::fs::read_to_string(&path).unwrap();
-    assert!(text.contains("\nexit_code:\n") && text.contains("\nnew: \"2026-01-01\"\n"), "{text}");
-    assert!(text.contains("created_at: \"2026-11-22T11:34:37.279015+00:00\"\n"), "{text}");
+    assert!(text.contains("\nexit_code:\n") && text.contains("\nnew: '2026-01-01'\n"), "{text}");
+    assert!(text.contains("created_at: '2026-11-22T11:34:37.279015+00:00'\n"), "{text}");
     assert!(book.rename("p", "k3v8h", "other").unwrap());
     expected.insert("name".into(), "other".into());
     expected.insert("project_id".into(), "p".into());
