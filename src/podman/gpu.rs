@@ -11,27 +11,48 @@ const SPEC_LIMIT: u64 = 4 * 1024 * 1024;
 
 impl Podman {
     /// True when a readable CDI specification names the vendor's devices; never fails.
+    ///
+    /// Front ends ask while they draw: podman is started only where its settings name directories of their own.
     pub fn gpu_available(&self) -> bool {
-        let named = self.info().map(|info| info.cdi_specs).unwrap_or_default();
-        let specs = if named.is_empty() {
-            scan(&DIRECTORIES.map(Path::new))
-        } else {
-            named.into_iter().map(PathBuf::from).collect()
-        };
-        specs.iter().any(|path| names_vendor(path))
+        if scan(&DIRECTORIES.map(Path::new)).iter().any(|path| names_vendor(path)) {
+            return true;
+        }
+        let named = || self.info().map(|info| info.cdi_specs).unwrap_or_default();
+        settings().iter().any(|path| names_directories(path)) && named().iter().any(|path| names_vendor(path.as_ref()))
     }
+}
+
+/// Every file podman may take its settings from.
+fn settings() -> Vec<PathBuf> {
+    let named = ["CONTAINERS_CONF", "CONTAINERS_CONF_OVERRIDE"].map(std::env::var_os);
+    let mut files: Vec<_> = named.into_iter().flatten().map(PathBuf::from).collect();
+    let own = std::env::var_os("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let own = own.or_else(|| base::path::home().map(|home| home.join(".config")));
+    let common = ["/usr/share", "/etc"].map(PathBuf::from);
+    for dir in common.into_iter().chain(own).map(|dir| dir.join("containers")) {
+        files.extend(scan(&[&dir.join("containers.conf.d")]));
+        files.push(dir.join("containers.conf"));
+    }
+    files
+}
+
+/// Looks at the text of a file of sensible size.
+fn holds(path: &Path, look: impl Fn(&str) -> bool) -> bool {
+    let fits = std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= SPEC_LIMIT);
+    fits && std::fs::read(path).is_ok_and(|bytes| look(&String::from_utf8_lossy(&bytes)))
+}
+
+fn names_directories(path: &Path) -> bool {
+    holds(path, |text| text.lines().any(|line| line.trim_start().starts_with("cdi_spec_dirs")))
 }
 
 fn scan(directories: &[&Path]) -> Vec<PathBuf> {
     let entries = directories.iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten();
-    entries.filter(|entry| entry.file_type().is_ok_and(|t| t.is_file())).map(|entry| entry.path()).collect()
+    entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect()
 }
 
 fn names_vendor(path: &Path) -> bool {
-    let Ok(meta) = std::fs::metadata(path) else { return false };
-    meta.is_file()
-        && meta.len() <= SPEC_LIMIT
-        && std::fs::read(path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(VENDOR))
+    holds(path, |text| text.contains(VENDOR))
 }
 
 #[cfg(test)]
@@ -47,5 +68,20 @@ mod tests {
         std::fs::write(dir.path().join("nv.yaml"), "kind: nvidia.com/gpu").unwrap();
         assert!(scan(&[dir.path()]).iter().any(|p| names_vendor(p)));
         assert!(!names_vendor(&dir.path().join("gone")));
+    }
+
+    #[test]
+    fn podman_is_asked_only_about_directories_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let conf = dir.path().join("containers.conf");
+        for (text, named) in [
+            ("[engine]\n# cdi_spec_dirs = [\"/x\"]\n", false),
+            ("[engine]\n  cdi_spec_dirs = [\"/x\"]\n", true),
+            ("", false),
+        ] {
+            std::fs::write(&conf, text).unwrap();
+            assert_eq!(names_directories(&conf), named, "{text}");
+        }
+        assert!(settings().iter().any(|path| path == Path::new("/etc/containers/containers.conf")));
     }
 }
