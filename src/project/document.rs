@@ -22,7 +22,8 @@ const KEPT: usize = 4096;
 
 /// Device, inode, size, and both times in nanoseconds.
 type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
-static KNOWN: Mutex<Option<HashMap<PathBuf, (Stamp, Arc<Written>)>>> = Mutex::new(None);
+type Kept = HashMap<PathBuf, (Stamp, Arc<Written>)>;
+static KNOWN: Mutex<Option<Kept>> = Mutex::new(None);
 
 /// What somebody wrote.
 #[derive(Debug)]

@@ -75,11 +75,14 @@ pub fn normalize_authorship(value: Option<&str>) -> Result<String, ProjectError>
     }
 }
 
+/// Device, inode, size, and the time of the last change.
+type Stamp = (u64, u64, u64, i64, i64);
+
 /// Everything that decides what git answers.
 #[derive(PartialEq, Eq)]
 struct Question {
     environment: Vec<Option<OsString>>,
-    files: Vec<Option<(u64, u64, u64, i64, i64)>>,
+    files: Vec<Option<Stamp>>,
 }
 
 static ANSWER: Mutex<Option<(Question, Person)>> = Mutex::new(None);
@@ -123,7 +126,7 @@ fn question(files: &[PathBuf]) -> Question {
     }
 }
 
-fn stamp(file: &Path) -> Option<(u64, u64, u64, i64, i64)> {
+fn stamp(file: &Path) -> Option<Stamp> {
     let about = file.metadata().ok()?;
     Some((about.dev(), about.ino(), about.size(), about.mtime(), about.mtime_nsec()))
 }
