@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from terok_util.cli_types import ArgDef, CommandDef
 from terok_util.later import refuse_command
 
 
 def _handler(name: str) -> Callable[..., None]:
-    def handle(**_: Any) -> None:
+    def handle(**_: object) -> None:
         raise refuse_command(f"`clearance {name}`: live judgement of egress")
 
     return handle

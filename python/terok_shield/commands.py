@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from terok_util.cli_types import ArgDef, CommandDef
 from terok_util.later import refuse_command
@@ -23,7 +22,7 @@ _PROFILES = ArgDef("--profiles", help="names of allow lists, separated by commas
 
 
 def _handler(name: str) -> Callable[..., None]:
-    def handle(shield: Any, container: str | None = None, **_: Any) -> None:
+    def handle(shield: object, container: str | None = None, **_: object) -> None:
         raise refuse_command(f"`shield {name}`: the egress firewall")
 
     return handle

@@ -10,14 +10,17 @@ from terok_native.kept import kept
 @kept
 @dataclass(frozen=True)
 class EnvironmentCheck:
-    """``health``: ``ok``, ``setup-needed``, ``stale-hooks`` or ``bypass``; ``issues``: one line each."""
+    """One look at the host; nothing was changed for it."""
 
     dns_tier: str = ""
     ok: bool = True
     podman_version: tuple[int, ...] = (0,)
+    """Empty of meaning where podman was not asked."""
     hooks: str = "per-container"
     health: str = "ok"
+    """``ok``, ``setup-needed``, ``stale-hooks`` or ``bypass``."""
     issues: list[str] = field(default_factory=list)
+    """One line each, for a person."""
     needs_setup: bool = False
     setup_hint: str = ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from terok_native.kept import kept
 from terok_util.later import refuse
@@ -12,12 +12,19 @@ from terok_util.later import refuse
 _PART = "live judgement of egress"
 
 
+class _Notifier(Protocol):
+    """Whoever is told about events; see :class:`terok_clearance.CallbackNotifier`."""
+
+    async def disconnect(self) -> None:
+        """No more events."""
+
+
 @kept
 class EventSubscriber:
     """Events of one hub."""
 
     def __init__(
-        self, notifier: Any, client: Any = None, *, socket_path: Path | None = None,
+        self, notifier: _Notifier | None, client: object = None, *, socket_path: Path | None = None,
         enabled_categories: Collection[str] | None = None,
     ) -> None:  # fmt: skip
         self._notifier = notifier
@@ -38,7 +45,7 @@ class MultiSocketSubscriber:
     """Events of every running container."""
 
     def __init__(
-        self, notifier: Any, *, socket_glob: str | None = None, enabled_categories: Collection[str] | None = None,
+        self, notifier: _Notifier | None, *, socket_glob: str | None = None, enabled_categories: Collection[str] | None = None,
         rescan_interval_s: float = 2.0,
     ) -> None:  # fmt: skip
         self._notifier = notifier

@@ -13,16 +13,19 @@ from terok_native.kept import kept
 @kept
 @dataclass
 class Notification:
-    """One message. ``actions``: pairs of key and label; ``replaces_id``: 0, or the message that this one stands for."""
+    """One message, and the task that it is about."""
 
     nid: int
     summary: str
     body: str
     actions: list[tuple[str, str]]
+    """Pairs of key and label; with any, an answer is waited for."""
     replaces_id: int
+    """0, or the message that this one stands for."""
     timeout_ms: int
     container_id: str = ""
     container_name: str = ""
+    """What podman calls the container; its full id is the field before."""
     project: str = ""
     task_id: str = ""
     task_name: str = ""
