@@ -18,6 +18,9 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+_TARGET = ArgDef("target", help="name or address that is meant")
+_MANY = ArgDef("-n", help="how many events to print", type=int, default=50)
+_ONE = ArgDef("container", help="the container, instead of all of them", nargs="?")
 _PROFILES = ArgDef("--profiles", help="names of allow lists, separated by commas", type=_names)
 
 
@@ -34,7 +37,7 @@ def _command(name: str, text: str, *args: ArgDef, extras: dict[str, bool] | None
 
 
 COMMANDS: tuple[CommandDef, ...] = (
-    _command("status", "what the firewall does", ArgDef("container", help="the container, instead of all of them", nargs="?")),
+    _command("status", "what the firewall does", _ONE),
     _command(
         "prepare", "print the podman options of a container to be", _PROFILES,
         ArgDef("--json", help="JSON output", action="store_true", dest="output_json"), extras=_BOTH,
@@ -44,15 +47,15 @@ COMMANDS: tuple[CommandDef, ...] = (
         "resolve", "look the allowed names up again",
         ArgDef("--force", help="Bypass cache freshness", action="store_true"), extras=_BOTH,
     ),
-    _command("allow", "let one name or address through", ArgDef("target", help="name or address that is meant"), extras=_CONTAINER),
-    _command("deny", "stop one name or address", ArgDef("target", help="name or address that is meant"), extras=_CONTAINER),
+    _command("allow", "let one name or address through", _TARGET, extras=_CONTAINER),
+    _command("deny", "stop one name or address", _TARGET, extras=_CONTAINER),
     _command("down", "let everything public through", _ID, _ALL, extras=_CONTAINER),
     _command("up", "filter again what was let through", _ID, extras=_CONTAINER),
     _command("quarantine", "stop everything at once", extras=_CONTAINER),
     _command("rules", "print the rules in force", extras=_CONTAINER),
     _command("watch", "show refused connections as they happen", extras=_CONTAINER),
     _command("simple-clearance", "judge refused connections in this terminal", extras=_CONTAINER),
-    _command("logs", "print the last events", ArgDef("-n", help="how many events to print", type=int, default=50), extras=_CONTAINER),
+    _command("logs", "print the last events", _MANY, extras=_CONTAINER),
     _command("profiles", "list the allow lists"),
     _command("setup", "install what the firewall needs on this host", extras=_ALONE),
     _command("check-environment", "say what the firewall finds on this host"),

@@ -45,8 +45,8 @@ class MultiSocketSubscriber:
     """Events of every running container."""
 
     def __init__(
-        self, notifier: _Notifier | None, *, socket_glob: str | None = None, enabled_categories: Collection[str] | None = None,
-        rescan_interval_s: float = 2.0,
+        self, notifier: _Notifier | None, *, socket_glob: str | None = None,
+        enabled_categories: Collection[str] | None = None, rescan_interval_s: float = 2.0,
     ) -> None:  # fmt: skip
         self._notifier = notifier
 

@@ -28,6 +28,7 @@ class Notification:
     """What podman calls the container; its full id is the field before."""
     project: str = ""
     task_id: str = ""
+    """Empty for containers that are no task's."""
     task_name: str = ""
 
 
