@@ -107,6 +107,10 @@ fn malformed(error: &serde_saphyr::Error) -> YamlError {
         Some((_, rest)) => rest,
         None => reason,
     };
+    // It also repeats the place behind it, and tells programmers what to call instead.
+    let reason = [", set DuplicateKeyPolicy", "; use from_str", " at line "]
+        .iter()
+        .fold(reason, |left, advice| left.split(advice).next().unwrap_or(left));
     YamlError::Malformed { line, reason: crate::text::sanitize_tty(reason) }
 }
 
@@ -274,6 +278,8 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert!(matches!(error, YamlError::Malformed { line: found, .. } if found == line), "{text:?}: {error}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
+            assert!(!error.to_string().contains("Options") && !error.to_string().contains("from_str"), "{error}");
+            assert_eq!(error.to_string().matches("line").count(), 1, "{error}");
         }
         assert!(parse(&format!("a: {}{}\n", "[".repeat(5000), "]".repeat(5000))).is_err());
         assert!(matches!(parse_mapping("- 1\n"), Err(YamlError::NotMapping("a list"))));
@@ -320,7 +326,10 @@ mod tests {
     fn a_key_is_taken_out_and_nothing_else() {
         let text = "# top\na: 1\nagent:\n  model: x # which\n  subagents:\n  - file: y\n\n# about images\nimage:\n  agents: 'all' # c\n";
         let changed = remove_key(text, "agent").unwrap();
-        assert!(changed.starts_with("# top\na: 1\n") && changed.ends_with("\n# about images\nimage:\n  agents: 'all' # c\n"));
+        assert!(
+            changed.starts_with("# top\na: 1\n")
+                && changed.ends_with("\n# about images\nimage:\n  agents: 'all' # c\n")
+        );
         assert!(changed.lines().count() <= 6, "{changed}");
         assert_eq!(remove_key(text, "other").unwrap(), text);
         assert_eq!(parse(&remove_key("agent: {a: 1}\n", "agent").unwrap()).unwrap(), json!({}));
