@@ -17,8 +17,11 @@ use crate::schema::{self, Document, FieldError};
 
 /// Configuration that cannot be acted on.
 #[derive(Debug, thiserror::Error)]
-#[error("the configuration is not in order: {}", .0.join("; "))]
-pub struct BadSettings(Vec<String>);
+#[error("the configuration in {files} is not in order: {}", .problems.join("; "))]
+pub struct BadSettings {
+    files: String,
+    problems: Vec<String>,
+}
 
 impl Fault for BadSettings {
     fn code(&self) -> &'static str {
@@ -74,9 +77,10 @@ pub fn problems() -> Vec<String> {
 /// # Errors
 /// [`BadSettings`] with every problem.
 pub fn require_valid() -> Result<(), BadSettings> {
-    match problems() {
+    let settings = load();
+    match settings.problems() {
         problems if problems.is_empty() => Ok(()),
-        problems => Err(BadSettings(problems)),
+        problems => Err(BadSettings { files: settings.named_sources(), problems }),
     }
 }
 
@@ -100,13 +104,12 @@ impl Settings {
         if self.errors.is_empty() {
             return;
         }
-        let files: Vec<_> = self.sources().iter().map(|path| format!("`{}`", path.display())).collect();
         let shown: Vec<_> = self.errors.iter().take(3).map(|error| error.line(".")).collect();
         let more = match self.errors.len() - shown.len() {
             0 => String::new(),
             more => format!("; and {more} more"),
         };
-        let (files, shown) = (files.join(", "), shown.join("; "));
+        let (files, shown) = (self.named_sources(), shown.join("; "));
         notice::leave_for(
             "config",
             &format!("{files}: {shown}{more}; the defaults apply to these keys and their sections, and no task starts"),
@@ -157,6 +160,12 @@ impl Settings {
     /// The files the settings come from, lowest priority first.
     pub fn sources(&self) -> Vec<PathBuf> {
         self.layers.iter().filter_map(|layer| layer.scope.source.clone()).collect()
+    }
+
+    fn named_sources(&self) -> String {
+        let sources = self.sources();
+        let named = sources.iter().map(|path| format!("`{}`", base::text::sanitize_tty(&path.display().to_string())));
+        named.collect::<Vec<_>>().join(", ")
     }
 
     /// What is wrong with keys and values.

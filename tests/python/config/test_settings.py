@@ -85,8 +85,9 @@ def test_one_wrong_key_resets_nothing_else(configure, capfd):
     assert "vault.port: Input should be greater than or equal to 1" in said and "and 1 more" in said
     config.get_vault_bypass()
     assert capfd.readouterr().err == "", "once is enough"
-    with pytest.raises(SystemExit, match="tuii: Extra inputs are not permitted"):
+    with pytest.raises(SystemExit, match="tuii: Extra inputs are not permitted") as refusal:
         config.require_valid_config()
+    assert str(path) in str(refusal.value)
     assert len(config.config_problems()) == 4
     configure("shield: {drop_on_task_run: false}\n")
     assert config.config_problems() == []
@@ -213,6 +214,16 @@ def test_secrets_are_not_told(configure, capfd):
     config.get_vault_bypass()
     told = capfd.readouterr().err + "".join(config.config_problems())
     assert "credentials.use_keyring" in told and "hunter2" not in told
+
+
+ONCE = "from terok_native import _lib; _lib.project_setting('x'); from terok.lib.core import config; config.get_vault_bypass()"
+
+
+def test_a_process_says_it_once(configure, home):
+    configure("tuii: {}\n")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "TEROK_"))}
+    done = subprocess.run([sys.executable, "-c", ONCE], env=environment, capture_output=True, text=True)
+    assert done.stderr.count("Warning [config]") == 1 and done.returncode == 0, done.stderr
 
 
 def test_threads_read_the_same(configure):

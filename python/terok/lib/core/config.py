@@ -34,7 +34,7 @@ class _Live:
 _LIVE = _Live()
 
 #: Set one of them to ``None`` to have everything read again, or to settings of your own to have those used.
-_validated_config_cache: Any = None
+_validated_config_cache: Any = _LIVE
 _raw_config_cache: dict[str, Any] | None = None
 
 _raw_read: dict[str, Any] | None = None
