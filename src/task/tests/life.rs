@@ -104,7 +104,7 @@ fn a_directory_that_is_half_made_is_completed() {
     }
 }
 
-// improves: 31-2.1-locked-changes 31-5.1-hooks-kept
+// improves: 31-2.1-locked-changes 31-5.1-not-erased
 #[test]
 fn changes_from_several_sides_never_undo_each_other() {
     let stage = Stage::new();
@@ -143,7 +143,7 @@ fn what_the_predecessor_wrote_becomes_private_when_it_is_changed() {
     assert_eq!((mode(&dossier), mode(&meta), mode(stage.book.dir())), (0o600, 0o600, 0o700));
 }
 
-// improves: 31-5.1-both-handles 31-5.1-new-run
+// improves: 31-5.1-either-handle 31-5.1-reset-at-start
 #[test]
 fn hooks_are_recorded_once_per_run_through_either_file() {
     let stage = Stage::new();

@@ -19,7 +19,7 @@ fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-// improves: 31-8.4-prompt-links
+// improves: 31-8.4-no-links
 #[test]
 fn nothing_is_written_through_what_a_container_planted() {
     let dir = folder();

@@ -49,7 +49,7 @@ def _task_new(project: ProjectConfig, *, name: str | None = None) -> str:
     from terok.lib.orchestration.tasks import meta as metadata
     from terok.lib.orchestration.tasks import naming
 
-    chosen = naming.generate_task_name(project.id) if name is None else _usable_name(name)
+    chosen = naming.generate_name_for(project) if name is None else _usable_name(name)
     task_id, directory = _lib.task_create(
         metadata.tasks_meta_dir(project.id), Path(project.tasks_root), project.id, chosen
     )

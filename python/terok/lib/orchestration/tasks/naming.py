@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from terok_native import _lib
+
+# For annotations only: importing it here would cost every caller.
+if TYPE_CHECKING:
+    from terok.lib.core.project_model import ProjectConfig
 
 #: Longest name, in characters.
 TASK_NAME_MAX_LEN = 60
@@ -27,19 +33,29 @@ def generate_task_name(project_id: str | None = None) -> str:
     return _lib.task_generate_name([] if project_id is None else _resolve_name_categories(project_id))
 
 
+def generate_name_for(project: ProjectConfig) -> str:
+    """Return a made-up name from the categories of a project that was loaded already.
+
+    Raises:
+        SystemExit: A category that the user chose does not exist.
+    """
+    return _lib.task_generate_name(_categories(project.id, project.task_name_categories))
+
+
 def _resolve_name_categories(project_id: str) -> list[str]:
-    """The project's choice, else the global one, else three that are always the same for this project."""
-    from terok.lib.core import config
-
-    chosen = _project_categories(project_id) or config.get_task_name_categories()
-    return list(chosen) if chosen else _lib.task_default_categories(project_id)
-
-
-def _project_categories(project_id: str) -> list[str] | None:
     from terok.lib.core import projects
 
     try:
-        return projects.load_project(project_id).task_name_categories
+        own = projects.load_project(project_id).task_name_categories
     except (SystemExit, Exception):
-        # A project that cannot be loaded has no say, and says so elsewhere.
-        return None
+        # A project that cannot be loaded has no say here, and says so elsewhere.
+        own = None
+    return _categories(project_id, own)
+
+
+def _categories(project_id: str, own: list[str] | None) -> list[str]:
+    """The project's choice, else the global one, else three that are always the same for this project."""
+    from terok.lib.core import config
+
+    chosen = own or config.get_task_name_categories()
+    return list(chosen) if chosen else _lib.task_default_categories(project_id)
