@@ -20,7 +20,10 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 HOST = ROOT / "tests" / "host"
 CACHE = Path(os.environ.get("TEROK_TEST_CACHE") or ROOT / ".cache")
-CONTAINERS = '"$0/tests/host/busybox-image" && cd "$0/benches/python" && "$1" -u starting.py && "$1" -u launching.py'
+CONTAINERS = (
+    '"$0/tests/host/busybox-image" && cd "$0/benches/python" && "$1" -u starting.py && "$1" -u launching.py && '
+    '"$1" -u library_states.py'
+)
 
 
 def main() -> None:
@@ -34,6 +37,7 @@ def main() -> None:
         "signer": ["cargo", "bench", "--locked", "--quiet", "-p", "terok-signer", "--bench", "signer"],
         "gate": ["cargo", "bench", "--locked", "--quiet", "-p", "terok-gate", "--bench", "gate"],
         "supervisor and hooks": [sys.executable, "-u", str(HERE / "supervising.py")],
+        "projects and tasks": [sys.executable, "-u", str(HERE / "library.py")],
         "start-up and launches": with_containers(),
     }
     for name, argv in parts.items():
@@ -52,7 +56,7 @@ def compile_packages() -> None:
     """Byte code as an installer leaves it: whoever measures may not be able to write it."""
     import terok_executor
 
-    for package in Path(terok_executor.__file__).parents[1].glob("terok_*"):
+    for package in Path(terok_executor.__file__).parents[1].glob("terok*"):
         compileall.compile_dir(package, quiet=2)
 
 
