@@ -2,8 +2,8 @@
 
 Both implementations work in homes of their own, on state that each wrote itself; theirs and ours take turns within
 one run. They run on different interpreters, the original on 3.12 or newer, so what an import costs is taken beyond the
-start of the same interpreter. Judged are calls of a process that has made the same call before, as a front end makes them
-every two seconds; what the first one takes is said.
+start of the same interpreter. Judged are calls of a process that has made the same call before, as a front end makes
+them every two seconds; what the first one takes is said.
 """
 
 from __future__ import annotations
