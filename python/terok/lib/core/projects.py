@@ -14,7 +14,9 @@ from terok_native import _lib
 from terok_native.kept import kept
 
 from terok.lib.core import config
-from terok.lib.core.project_model import PresetInfo, ProjectConfig, from_native
+
+if typing.TYPE_CHECKING:
+    from terok.lib.core.project_model import PresetInfo, ProjectConfig
 
 DEFAULT_GIT_AUTHORSHIP = "agent-human"
 VALID_GIT_AUTHORSHIP_MODES = ("agent-human", "human-agent", "agent", "human")
@@ -35,6 +37,8 @@ class BrokenProject:
 
 def discover_projects() -> tuple[list[ProjectConfig], list[BrokenProject]]:
     """Return the projects that can be loaded and those that cannot, both by id."""
+    from terok.lib.core.project_model import from_native
+
     found = _lib.project_all()
     healthy = [from_native(fields) for fields in found["healthy"]]
     broken = [BrokenProject(row["id"], Path(row["config_path"]), row["error"]) for row in found["broken"]]
@@ -62,7 +66,14 @@ def _tell(project: BrokenProject) -> None:
 
 def load_project(project_id: str) -> ProjectConfig:
     """Return one project."""
+    from terok.lib.core.project_model import from_native
+
     return from_native(_lib.project_load(project_id))
+
+
+def tasks_root(project_id: str) -> Path:
+    """Return the directory that holds the directories of a project's tasks, without making the model of the project."""
+    return Path(_lib.project_load(project_id)["tasks_root"])
 
 
 def require_project_exists(project_id: str) -> None:
@@ -92,6 +103,8 @@ def find_preset_path(project: ProjectConfig, name: str) -> Path | None:
 
 def list_presets(project_id: str) -> list[PresetInfo]:
     """Return every preset a project can use, by name; of several with one name the one that would be used."""
+    from terok.lib.core.project_model import PresetInfo
+
     rows = _lib.project_presets(load_project(project_id).root, config.bundled_presets_dir())
     return [PresetInfo(row["name"], row["source"], Path(row["path"])) for row in rows]
 
@@ -116,3 +129,13 @@ def set_project_image_agents(project_id: str, selection: str) -> Path:
     The selection itself is not checked.
     """
     return _lib.project_set_agents(project_id, str(selection))
+
+
+def __getattr__(name: str) -> typing.Any:
+    # The model takes longer to load than most commands to run, and many only want to know that a project exists.
+    if name not in ("PresetInfo", "ProjectConfig"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from terok.lib.core import project_model
+
+    value = globals()[name] = getattr(project_model, name)
+    return value
