@@ -173,7 +173,7 @@ fn copy_tree(from: &Path, to: &Path, depth: usize) -> io::Result<()> {
             copy_tree(&entry.path(), &target, depth - 1)?;
         } else if kind.is_file() {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let mut source = File::from(rustix::fs::openat(CWD, &entry.path(), flags, Mode::empty())?);
+            let mut source = File::from(rustix::fs::openat(CWD, entry.path(), flags, Mode::empty())?);
             let mut copy = create_private(&target)?;
             io::copy(&mut source, &mut copy)?;
             copy.sync_all()?;

@@ -76,7 +76,7 @@ fn sequence(text: &str) -> usize {
         '\0' => text.len(),
         // Parameters, then one final character; anything else breaks it off.
         '[' => match chars.find(|(_, c)| !matches!(c, '\u{20}'..='\u{3f}')) {
-            Some((at, c)) if matches!(c, '\u{40}'..='\u{7e}') => at + 1,
+            Some((at, '\u{40}'..='\u{7e}')) => at + 1,
             Some((at, _)) => at,
             None => text.len(),
         },

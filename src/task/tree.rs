@@ -76,10 +76,10 @@ fn remove_top(parent: &OwnedFd, name: &CStr, path: &Path, left: &mut Left) {
         }
     }
     drop(top);
-    if left.count == 0 {
-        if let Err(error) = rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-            left.add(path, error);
-        }
+    if left.count == 0
+        && let Err(error) = rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
+    {
+        left.add(path, error);
     }
 }
 

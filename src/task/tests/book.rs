@@ -1,3 +1,5 @@
+//! Reading, writing and listing metadata.
+
 use std::os::unix::fs::PermissionsExt;
 
 use base::fault::Fault;

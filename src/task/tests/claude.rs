@@ -1,3 +1,5 @@
+//! The log of Claude Code, record by record.
+
 use serde_json::Value;
 
 use crate::claude::Claude;

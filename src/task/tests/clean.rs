@@ -1,3 +1,5 @@
+//! Control sequences in what a container prints.
+
 use crate::clean::{block, coloured, line};
 
 // improves: 30-8.5-clean-status

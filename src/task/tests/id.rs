@@ -1,3 +1,5 @@
+//! Identifiers: their form, and what a person types for one.
+
 use std::collections::HashSet;
 
 use base::fault::{Fault, Kind};

@@ -1,3 +1,5 @@
+//! Names: what a person types, and those that are made up.
+
 use serde_json::Value;
 
 use crate::name::{self, categories, default_categories, generate, objection, sanitise};

@@ -29,7 +29,13 @@ def test_tasks_are_listed_by_identifier_without_asking_podman(two, podman):
     by_id = {task.task_id: task for task in listed}
     fresh, ran = by_id[two[0]], by_id[two[1]]
     assert (fresh.name, fresh.mode, fresh.status, fresh.project_id) == ("fresh", None, "created", "p1")
-    assert (ran.mode, ran.status, ran.web_port, ran.preset, ran.initialized) == ("cli", "not found", 18700, "solo", True)
+    assert (ran.mode, ran.status, ran.web_port, ran.preset, ran.initialized) == (
+        "cli",
+        "not found",
+        18700,
+        "solo",
+        True,
+    )
     assert podman.asked == 0
     listed[0].name = "changed"
     assert tasks.get_tasks("p1")[0].name != "changed", "objects are never handed out twice"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from terok_native import _lib
 from terok_native.kept import kept
@@ -16,18 +15,16 @@ CONTAINER_MODES = ("cli", "web", "run", "toad")
 @kept
 @dataclass
 class TaskState:
-    """What the status of a task depends on.
+    """What the status of a task depends on."""
 
-    Attributes:
-        container_state: Podman's word in lower case, ``None`` without a container or when nobody could say.
-        initialized: The task once reported that it is ready.
-        starting: Set by a front end from the moment it starts the task.
-    """
-
+    #: Podman's word in lower case, ``None`` without a container or when nobody could say.
     container_state: str | None = None
+    #: How the program ended, ``None`` while that is not known.
     exit_code: int | None = None
     deleting: bool = False
+    #: The task once reported that it is ready.
     initialized: bool = False
+    #: Set by a front end from the moment it starts the task.
     starting: bool = False
 
 
@@ -55,7 +52,7 @@ def container_name(project_id: str, mode: str, task_id: str) -> str:
     return f"{project_id}-{mode}-{task_id}"
 
 
-def has_gpu(project: Any) -> bool:
+def has_gpu(project: object) -> bool:
     """Whether ``run.gpus`` in the project's file asks for the GPUs: ``all`` or true, written in any way.
 
     The file is read as it is, so that a project with mistakes elsewhere in it has an answer as well; whatever goes

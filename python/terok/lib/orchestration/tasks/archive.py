@@ -12,15 +12,13 @@ from terok_native.kept import kept
 @kept
 @dataclass
 class ArchivedTask:
-    """An entry of the archive.
-
-    Attributes:
-        archived_at: Time of the archiving as it stands in the entry's name.
-    """
+    """An entry of the archive."""
 
     archive_dir: Path
+    #: Time of the archiving as it stands in the entry's name.
     archived_at: str
     task_id: str
+    #: The task's own name, empty when it had none.
     name: str
     mode: str | None
     exit_code: int | None
@@ -37,9 +35,7 @@ def archive_task(project_id: str, task_id: str, task_dir: Path) -> Path | None:
     """
     from terok.lib.orchestration.tasks import meta
 
-    entry = _lib.task_archive(
-        meta.tasks_meta_dir(project_id), task_id, task_dir, meta.tasks_archive_dir(project_id)
-    )
+    entry = _lib.task_archive(meta.tasks_meta_dir(project_id), task_id, task_dir, meta.tasks_archive_dir(project_id))
     return None if entry is None else Path(entry)
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from terok_native import _lib
+
+_Meta: TypeAlias = dict[str, Any]
 
 #: Where a container finds its task's ``agent-config`` directory.
 CONTAINER_TEROK_CONFIG = "/home/dev/.terok"
@@ -66,7 +68,7 @@ def agent_config_dir(project_id: str, task_id: str) -> Path:
     return Path(projects.load_project(project_id).tasks_root) / task_id / "agent-config"
 
 
-def read_task_meta(meta_dir: Path, task_id: str) -> dict[str, Any] | None:
+def read_task_meta(meta_dir: Path, task_id: str) -> _Meta | None:
     """Return both files of a task as one mapping, ``None`` when neither exists.
 
     Raises:
@@ -102,20 +104,20 @@ def update_task_meta(project_id: str, task_id: str, changes: Mapping[str, Any], 
     return _lib.task_update(tasks_meta_dir(project_id), task_id, dict(changes), list(remove))
 
 
-def load_task_meta(project_id: str, task_id: str, expected_mode: str | None = None) -> tuple[dict[str, Any], Path]:
+def load_task_meta(project_id: str, task_id: str, expected_mode: str | None = None) -> tuple[_Meta, Path]:
     """Return what is known about a task, and the path of its dossier.
 
     Raises:
         SystemExit: There is no such task, or it runs in another mode than the expected one.
     """
-    meta_dir = tasks_meta_dir(project_id)
-    meta = read_task_meta(meta_dir, task_id)
-    if meta is None:
+    folder = tasks_meta_dir(project_id)
+    found = read_task_meta(folder, task_id)
+    if found is None:
         raise SystemExit(f"Unknown task {task_id}")
-    mode = meta.get("mode")
+    mode = found.get("mode")
     if expected_mode is not None and mode and mode != expected_mode:
         raise SystemExit(f"task {task_id} runs in mode {mode!r}; this needs a task of mode {expected_mode!r}")
-    return meta, dossier_path(meta_dir, task_id)
+    return found, dossier_path(folder, task_id)
 
 
 def iter_task_ids(meta_dir: Path) -> Iterator[str]:

@@ -4,41 +4,40 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from terok.lib.core.task_state import TaskState, effective_status
 from terok_native import _lib
 from terok_native.kept import kept
+
+from terok.lib.core.task_state import TaskState, effective_status
 
 
 @kept
 @dataclass(kw_only=True)
 class TaskMeta(TaskState):
-    """A task as front ends show it: what is recorded, and what they learn about its container.
-
-    Attributes:
-        mode: ``cli``, ``run``, ``toad``, or ``None`` while it never ran.
-        workspace: Absolute path of the task's directory.
-        web_port: Port on this host of a task that serves a web page.
-        work_status: What the agent says it is doing, safe to show.
-        shield_state: Only front ends fill it in.
-        created_at: ISO 8601 in UTC.
-    """
+    """A task as front ends show it: what is recorded, and what they learn about its container."""
 
     task_id: str
     project_id: str = ""
+    #: ``cli``, ``run``, ``toad``, or ``None`` while it never ran.
     mode: str | None
+    #: Absolute path of the task's directory.
     workspace: str
+    #: Port on this host of a task that serves a web page, and the token of that page.
     web_port: int | None
     web_token: str | None = None
+    #: Only in tasks of older versions.
     backend: str | None = None
     preset: str | None = None
     name: str = ""
+    #: The agent of a headless task.
     provider: str | None = None
     unrestricted: bool | None = None
+    #: What the agent says it is doing, safe to show.
     work_status: str | None = None
     work_message: str | None = None
+    #: Only front ends fill it in.
     shield_state: str | None = None
+    #: ISO 8601 in UTC.
     created_at: str | None = None
 
     @property
@@ -153,9 +152,7 @@ def lookup_container_by_pt(project_id: str, task_id: str) -> str | None:
     return task_state.container_name(project_id, mode, task_id) if mode else None
 
 
-def task_list(
-    project_id: str, *, status: str | None = None, mode: str | None = None, agent: str | None = None
-) -> None:
+def task_list(project_id: str, *, status: str | None = None, mode: str | None = None, agent: str | None = None) -> None:
     """Print the tasks of a project, a line each.
 
     Args:
@@ -175,7 +172,7 @@ def task_list(
 
 
 def _line(task: TaskMeta) -> str:
-    facts: list[tuple[str, Any]] = [("mode", task.mode), ("port", task.web_port), ("work", task.work_status)]
+    facts: list[tuple[str, object]] = [("mode", task.mode), ("port", task.web_port), ("work", task.work_status)]
     extra = "; ".join(f"{key}={value}" for key, value in facts if value)
     return f"- {task.task_id}: {task.name} {task.status}" + (f" [{extra}]" if extra else "")
 
@@ -185,7 +182,7 @@ def _tasks_root(project_id: str) -> Path | None:
     from terok.lib.core import projects
 
     try:
-        return Path(projects.load_project(project_id).tasks_root)
+        return projects.tasks_root(project_id)
     except (SystemExit, Exception):
         return None
 
