@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from e2e_site import Site
 from runner_site import Projects, logged
+from terok.lib.core.config import make_sandbox_config
 from terok.lib.orchestration import tasks
 from terok.lib.orchestration.task_runners import resolve_container_uuid, task_restart, task_run_cli
 
@@ -17,6 +19,7 @@ def refused(call, *arguments) -> str:
     return str(caught.value)
 
 
+# improves: 31-15-runtime-directory
 def test_the_life_of_an_interactive_task(site: Site, projects: Projects, capsys, tmp_path):
     seen = tmp_path / "hooks"
     command = f'echo "$TEROK_HOOK $TEROK_TASK_MODE" >> {seen}'
@@ -47,6 +50,7 @@ def test_the_life_of_an_interactive_task(site: Site, projects: Projects, capsys,
     site.inside(name, "echo kept > /workspace/mine.txt")
     tasks.task_stop(project, task)
     assert tasks.get_task_meta(project, task).status == "stopped"
+    shutil.rmtree(make_sandbox_config().runtime_dir / "run" / name)  # as a restart of the machine does
     task_run_cli(project, task)
     assert site.inside(name, "cat /workspace/mine.txt") == "kept"
     assert f"{name} was started again" in capsys.readouterr().out

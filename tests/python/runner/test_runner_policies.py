@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import subprocess
+import sys
 
 import pytest
 from terok.lib.orchestration import ports, tasks
@@ -99,6 +101,30 @@ def test_a_failed_launch_leaves_a_task_that_never_ran(pretended, monkeypatch):
     assert refused(task_run_headless, HeadlessRunRequest(project, "work", follow=False))
     (other,) = [row for row in tasks.get_tasks(project) if row.task_id != task]
     assert other.mode is None and other.provider is None
+
+
+_HOLD = """
+import sys
+from terok.lib.core.projects import load_project
+from terok.lib.orchestration.task_runners import container
+with container.launching(load_project(sys.argv[1]), sys.argv[2], sys.argv[3]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+# improves: 31-open-double-launch
+def test_a_task_that_is_being_launched_is_not_launched_again(pretended):
+    project = pretended.project()
+    task = pretended.task(project)
+    words = [sys.executable, "-c", _HOLD, project, task, f"{project}-cli-{task}"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None and first.stdout.readline() == "held\n"
+        assert str(first.pid) in refused(task_run_cli, project, task)
+        first.communicate()
+    assert not pretended.launches and pretended.meta(project, task)["mode"] is None
+    task_run_cli(project, task)
+    assert len(pretended.launches) == 1
 
 
 # improves: 31-12-lock-checked

@@ -80,9 +80,9 @@ def _launch(
     provider = config.provider_of(project, None)
     allowed = config.is_unrestricted(unrestricted, config.resolved_config(project, preset), provider)
     config_dir = config._prepare_agent_config(project, project.id, task_id, agents, preset)
-    record.begin(project.id, task_id)
-    env, volumes = environment.build_task_env_and_volumes(project, task_id)
-    try:
+    with container.launching(project, task_id, cname):
+        record.begin(project.id, task_id)
+        env, volumes = environment.build_task_env_and_volumes(project, task_id)
         if allowed:
             config._apply_unrestricted_env(env)
         record.fire("pre_start", project, task_id, **about)
@@ -91,9 +91,6 @@ def _launch(
             volumes=[*volumes, config.config_volume(config_dir)], project=project, task_id=task_id, task_dir=task_dir,
             command=_command(),
         )  # fmt: skip
-    except BaseException:
-        container.revoke_tokens(project, task_id)
-        raise
     shield._apply_shield_policy(project, cname, task_dir, is_restart=False)
     record.fire("post_start", project, task_id, **about)
     container.container_of(project, cname).stream_initial_logs(_is_ready, _READY_TIMEOUT_S)

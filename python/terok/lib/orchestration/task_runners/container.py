@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +73,25 @@ def loaded(project_id: str, task_id: str, mode: str | None) -> tuple[ProjectConf
 
 
 # -- launching ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def launching(project: ProjectConfig, task_id: str, cname: str) -> Iterator[None]:
+    """The part of a launch that leaves traces: one launcher at a time, and all is taken back when the block raises.
+
+    A second launcher is refused before it mints tokens, which would end those of the first one's container.
+
+    Raises:
+        SystemExit: the container exists or is being launched.
+    """
+    from terok_sandbox import launch
+
+    from terok.lib.core import config
+
+    cfg = config.make_sandbox_config()
+    with launch.guarded(cname, cfg=cfg):
+        launch.note_token(cname, project.id, task_id, cfg=cfg)
+        yield
 
 
 def _agent_runner(project: ProjectConfig) -> AgentRunner:
@@ -163,24 +184,6 @@ def _validate_krun_compatibility(project: ProjectConfig) -> None:
         refuse("`run.nested_containers` does not work in one", "choose one of the two in project.yml")
     if config.get_services_mode() != "tcp":
         refuse("the services' sockets cannot be reached from one", "set `services: {mode: tcp}` in config.yml")
-
-
-def revoke_tokens(project: ProjectConfig, task_id: str) -> None:
-    """End the phantom tokens of a task whose container did not come to be; a vault that does not open is logged."""
-    from terok.lib.core import config
-    from terok.lib.util.logging_utils import log_warning
-
-    try:
-        cfg = config.make_sandbox_config()
-        if not Path(cfg.db_path).exists():
-            return
-        db = cfg.open_credential_db()
-        try:
-            db.revoke_tokens(project.id, task_id)
-        finally:
-            db.close()
-    except Exception as error:
-        log_warning(f"the tokens of task {task_id} could not be revoked: {error}")
 
 
 # -- containers that exist ---------------------------------------------------------------------------------------------

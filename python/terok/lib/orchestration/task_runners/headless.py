@@ -7,6 +7,8 @@ host runs no git on a workspace, and an ended container cannot be asked.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,10 +143,8 @@ def _launch(project: ProjectConfig, task_id: str, config_dir: Path, command: str
     task_dir = Path(project.tasks_root) / task_id
     handle = metadata.dossier_path(metadata.tasks_meta_dir(project.id), task_id)
     about: dict[str, Any] = {"mode": _MODE, "cname": cname, "handle": handle}
-    env, volumes = environment.build_task_env_and_volumes(project, task_id)
-    # Before the container is there: it starts working at once, whatever becomes of this process.
-    record.note(project.id, task_id, **fields)
-    try:
+    with container.launching(project, task_id, cname), _recorded(project, task_id, fields):
+        env, volumes = environment.build_task_env_and_volumes(project, task_id)
         if fields["unrestricted"]:
             config._apply_unrestricted_env(env)
         record.fire("pre_start", project, task_id, **about)
@@ -153,15 +153,24 @@ def _launch(project: ProjectConfig, task_id: str, config_dir: Path, command: str
             volumes=[*volumes, config.config_volume(config_dir)], project=project, task_id=task_id,
             task_dir=task_dir, command=["bash", "-lc", summary.recorded(command)],
         )  # fmt: skip
-    except BaseException:
-        container.revoke_tokens(project, task_id)
-        record.note(project.id, task_id, mode=None)
-        record.forget(project.id, task_id, *(key for key in fields if key != "mode"))
-        raise
     record.note(project.id, task_id, ready_at=record.now())
     shield._apply_shield_policy(project, cname, task_dir, is_restart=False)
     record.fire("post_start", project, task_id, **about)
     return cname
+
+
+@contextmanager
+def _recorded(project: ProjectConfig, task_id: str, fields: dict[str, Any]) -> Iterator[None]:
+    """Record the run before its container is there, which works at once whatever becomes of this process."""
+    from terok.lib.orchestration.task_runners import record
+
+    record.note(project.id, task_id, **fields)
+    try:
+        yield
+    except BaseException:
+        record.note(project.id, task_id, mode=None)
+        record.forget(project.id, task_id, *(key for key in fields if key != "mode"))
+        raise
 
 
 # -- how it went -------------------------------------------------------------------------------------------------------

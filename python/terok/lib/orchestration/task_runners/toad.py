@@ -121,50 +121,61 @@ def _launch(
     preset: str | None, unrestricted: bool | None,
 ) -> None:  # fmt: skip
     from terok.lib.orchestration import ports
-    from terok.lib.orchestration.task_runners import config, record
+    from terok.lib.orchestration.task_runners import config, container, record
 
     allowed = config.is_unrestricted(
         unrestricted, config.resolved_config(project, preset), config.provider_of(project, None)
     )
     config_dir = config._prepare_agent_config(project, project.id, task_id, agents, preset)
-    port = ports.assign_web_port(project.id, task_id)
+    about: dict[str, Any] = {"mode": _MODE, "cname": cname, "handle": handle}
+    with container.launching(project, task_id, cname):
+        port = ports.assign_web_port(project.id, task_id)
+        about["web_port"] = port
+        try:
+            token = _ensure_toad_token(config_dir)
+            record.begin(project.id, task_id)
+            fields = {"mode": _MODE, "web_port": port, "web_token": token, "unrestricted": allowed}
+            record.note(project.id, task_id, **fields, **({"preset": preset} if preset else {}))
+            _start(project, task_id, config_dir, host, port, allowed, about)
+        except BaseException:
+            _give_back(project, task_id)
+            raise
     try:
-        token = _ensure_toad_token(config_dir)
-        record.begin(project.id, task_id)
-        fields = {"mode": _MODE, "web_port": port, "web_token": token, "unrestricted": allowed}
-        record.note(project.id, task_id, **fields, **({"preset": preset} if preset else {}))
-        _start(project, task_id, cname, handle, config_dir, host, port, allowed)
+        _await(project, task_id, about)
     except BaseException:
         _take_back(project, task_id, cname)
         raise
-    about: dict[str, Any] = {"mode": _MODE, "cname": cname, "handle": handle}
-    record.fire("post_ready", project, task_id, **about, web_port=port)
+    record.fire("post_ready", project, task_id, **about)
     record.note(project.id, task_id, ready_at=record.now())
     _summary(project, task_id, cname, _toad_browser_url(host, port, token))
 
 
 def _start(
-    project: ProjectConfig, task_id: str, cname: str, handle: Path, config_dir: Path, host: str, port: int,
-    allowed: bool,
+    project: ProjectConfig, task_id: str, config_dir: Path, host: str, port: int, allowed: bool, about: dict[str, Any],
 ) -> None:  # fmt: skip
-    """Launch, and return when the front end answers."""
     from terok.lib.core import images
     from terok.lib.orchestration import environment
-    from terok.lib.orchestration.task_runners import config, container, record, shield
+    from terok.lib.orchestration.task_runners import config, container, record
 
-    task_dir = Path(project.tasks_root) / task_id
-    about: dict[str, Any] = {"mode": _MODE, "cname": cname, "handle": handle, "web_port": port}
     env, volumes = environment.build_task_env_and_volumes(project, task_id)
     env |= {"TOAD_PUBLIC_PORT": str(_TOAD_PUBLIC_PORT), "TOAD_INTERNAL_PORT": str(_TOAD_INTERNAL_PORT)}
     if allowed:
         config._apply_unrestricted_env(env)
     record.fire("pre_start", project, task_id, **about)
     container._run_container(
-        cname=cname, image=images.project_cli_image(project.id), env=env,
-        volumes=[*volumes, config.config_volume(config_dir)], project=project, task_id=task_id, task_dir=task_dir,
-        extra_args=["-p", f"{_bind_address(host)}:{port}:{_TOAD_PUBLIC_PORT}"], command=_command(host, port),
+        cname=about["cname"], image=images.project_cli_image(project.id), env=env,
+        volumes=[*volumes, config.config_volume(config_dir)], project=project, task_id=task_id,
+        task_dir=Path(project.tasks_root) / task_id, command=_command(host, port),
+        extra_args=["-p", f"{_bind_address(host)}:{port}:{_TOAD_PUBLIC_PORT}"],
     )  # fmt: skip
-    shield._apply_shield_policy(project, cname, task_dir, is_restart=False)
+
+
+def _await(project: ProjectConfig, task_id: str, about: dict[str, Any]) -> None:
+    """Return when the front end answers; ``SystemExit`` with status 1 when it does not."""
+    from terok.lib.orchestration.task_runners import container, record, shield
+
+    cname = about["cname"]
+    shield._apply_shield_policy(project, cname, Path(project.tasks_root) / task_id, is_restart=False)
     record.fire("post_start", project, task_id, **about)
     box = container.container_of(project, cname)
     if not box.stream_initial_logs(lambda line: _READY_MARKER in line, _READY_TIMEOUT_S) or box.state != "running":
@@ -182,17 +193,22 @@ def _say_not_ready(project: ProjectConfig, task_id: str, cname: str) -> None:
 
 
 def _take_back(project: ProjectConfig, task_id: str, cname: str) -> None:
-    """Undo a launch that failed: the container first, and the port only when nothing can publish it any more."""
-    from terok.lib.orchestration import ports
-    from terok.lib.orchestration.task_runners import container, record
+    """Undo a launch: the container first, and the rest only when nothing can publish its port any more."""
     from terok.lib.orchestration.tasks import removal
     from terok.lib.util.logging_utils import warn_user
 
-    container.revoke_tokens(project, task_id)
     survivors = removal.remove_containers(project, [cname])
     if survivors:
         warn_user("toad", f"container {cname} could not be removed and keeps its port: {survivors[cname]}")
-        return
+    else:
+        _give_back(project, task_id)
+
+
+def _give_back(project: ProjectConfig, task_id: str) -> None:
+    """The port, and what was recorded about the run."""
+    from terok.lib.orchestration import ports
+    from terok.lib.orchestration.task_runners import record
+
     record.note(project.id, task_id, mode=None, web_port=None)
     record.forget(project.id, task_id, "web_token", "unrestricted", "preset")
     ports.release_web_port(project.id, task_id)

@@ -23,7 +23,7 @@ def delete(project: ProjectConfig, task_id: str, warnings: list[str]) -> None:
     """Archive the task, remove its containers, then everything else of it; *warnings* takes what could not be done."""
     from terok.lib.core.task_state import CONTAINER_MODES, container_name
     from terok.lib.orchestration import ports
-    from terok.lib.orchestration.task_runners import container, record
+    from terok.lib.orchestration.task_runners import record
     from terok.lib.orchestration.tasks import meta as metadata
 
     meta_dir = metadata.tasks_meta_dir(project.id)
@@ -46,7 +46,7 @@ def delete(project: ProjectConfig, task_id: str, warnings: list[str]) -> None:
         if meta.get("web_port"):
             warnings.append(f"web port {meta['web_port']} stays claimed")
         return
-    container.revoke_tokens(project, task_id)
+    _revoke_tokens(project, task_id)
     if mode:
         cname = container_name(project.id, mode, task_id)
         record.fire("post_stop", project, task_id, mode=mode, cname=cname, handle=handle, web_port=meta.get("web_port"))
@@ -108,6 +108,24 @@ def remove_containers(project: ProjectConfig, names: list[str]) -> dict[str, str
         except Exception as error:
             log_warning(f"what container {row.name} left could not be removed: {error}")
     return survivors
+
+
+def _revoke_tokens(project: ProjectConfig, task_id: str) -> None:
+    """End the task's phantom tokens, whoever minted them; a vault that does not open is logged."""
+    from terok.lib.core import config
+    from terok.lib.util.logging_utils import log_warning
+
+    try:
+        cfg = config.make_sandbox_config()
+        if not Path(cfg.db_path).exists():
+            return
+        db = cfg.open_credential_db()
+        try:
+            db.revoke_tokens(project.id, task_id)
+        finally:
+            db.close()
+    except Exception as error:
+        log_warning(f"the tokens of task {task_id} could not be revoked: {error}")
 
 
 def _remove_files(project: ProjectConfig, task_id: str, meta_dir: Path, warnings: list[str]) -> None:
