@@ -40,7 +40,8 @@ class ProjectConfig(BaseModel):
     What the fields mean is told by the schema of ``project.yml`` (``terok config schema project``).
     """
 
-    model_config = ConfigDict(frozen=True)
+    # Front ends make and copy models, which needs no validator: it is built when somebody validates.
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     id: str
     security_class: str
