@@ -1,8 +1,8 @@
 """Lines of a check-up: what was looked at, and how it is."""
 
+import contextlib
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from terok.lib.util.ansi import green, red, supports_color, yellow
@@ -88,7 +88,7 @@ class CheckReporter:
         self.begin(label)
         self.end(status, detail)
 
-    @contextmanager
+    @contextlib.contextmanager
     def group(self, label: str) -> Iterator[_GroupContext]:
         """Print one line for many checks, and one more for each that is not ok."""
         self.begin(label)

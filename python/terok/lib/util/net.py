@@ -3,4 +3,5 @@
 
 def url_host(host: str) -> str:
     """Return *host* with brackets around an IPv6 address that has none."""
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+    is_bare_ipv6 = ":" in host and host[:1] != "["
+    return "[" + host + "]" if is_bare_ipv6 else host

@@ -4,7 +4,7 @@ The rules are those of YAML 1.2. A parser serves one call, so that threads do no
 is the engine, which is much faster.
 """
 
-from io import StringIO
+import io
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -37,6 +37,6 @@ def dump(data: Any, *, default_flow_style: bool = False) -> str:
     """Return *data* as one document; texts that would be read as something else are quoted."""
     parser = _rt()
     parser.default_flow_style = default_flow_style
-    out = StringIO()
+    out = io.StringIO()
     parser.dump(data, out)
     return out.getvalue()
