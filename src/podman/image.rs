@@ -11,6 +11,8 @@ use crate::call::Podman;
 
 const SHORT: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_secs(30);
+/// Podman looks at every image of the store before it removes one.
+const REMOVE: Duration = Duration::from_secs(120);
 const ROW: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.Size}}\t{{.Created}}";
 
 /// One line of the image list, in podman's own words.
@@ -133,7 +135,7 @@ impl Podman {
 
     /// Removes an image unless a container uses it; true when it is gone.
     pub fn image_remove(&self, reference: &str) -> bool {
-        self.call("remove", reference, ["image", "rm", reference]).limit(LONG).output().is_ok_and(|o| o.ok())
+        self.call("remove", reference, ["image", "rm", reference]).limit(REMOVE).output().is_ok_and(|o| o.ok())
     }
 
     /// All images of the local store, or only those without a name.

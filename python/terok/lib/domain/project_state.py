@@ -91,8 +91,8 @@ def _is_outdated(project_id: str, image: Image) -> bool | None:
     built_from = image.labels().get(images.CONTEXT_LABEL)
     if not built_from:
         return True
-    present = sandbox.PodmanRuntime().image(project_cli_image(project_id)).id
-    if present and image.id and _plain(present) != _plain(image.id):
+    present, own = sandbox.PodmanRuntime().image(project_cli_image(project_id)).id, image.id
+    if present and own and _plain(present) != _plain(own):
         return True
     try:
         return built_from != images.build_context_hash(project_id)
