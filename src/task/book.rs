@@ -148,14 +148,26 @@ impl Book {
     ) -> Result<(Option<Meta>, Vec<TaskError>), TaskError> {
         let (dossier, meta) = self.contents(folder, task)?;
         let mut trouble = Vec::new();
-        let known = dossier.is_some() || meta.is_some();
-        let remains = meta.as_deref().map(document::salvage);
-        let dossier = self.dossier_of(task, dossier).map_err(|error| trouble.push(error)).ok();
-        let meta = self.meta_of(task, meta).map_err(|error| trouble.push(error)).ok();
-        let readable = dossier.as_ref().is_some_and(|d| !d.is_empty()) || meta.is_some();
-        let meta = meta.or(remains).unwrap_or_default();
-        let merged = (known && (readable || !meta.is_empty())).then(|| merged(meta, &dossier.unwrap_or_default()));
-        Ok((merged, trouble))
+        let exists = dossier.is_some();
+        let dossier = match self.dossier_of(task, dossier) {
+            Ok(dossier) => exists.then_some(dossier),
+            Err(error) => {
+                trouble.push(error);
+                None
+            }
+        };
+        let remains = match meta {
+            None => None,
+            Some(content) => match document::parse_meta(&self.dir.join(meta_name(task)), &content) {
+                Ok(meta) => Some(meta),
+                Err(error) => {
+                    trouble.push(error);
+                    Some(document::salvage(&content)).filter(|meta| !meta.is_empty())
+                }
+            },
+        };
+        let known = remains.is_some() || dossier.is_some();
+        Ok((known.then(|| merged(remains.unwrap_or_default(), &dossier.unwrap_or_default())), trouble))
     }
 
     /// The raw contents of dossier and meta file.

@@ -111,12 +111,20 @@ fn listing_tells_what_it_can_read() {
     put("k3aaa_meta.yml", "mode: run\nexit_code: 3\ndeleting: true\nweb_port: 5\n");
     put("k3aaa_dossier.json", "{\"na");
     put("k4aaa_dossier.json", r#"{"name": "alone"}"#);
+    put("k6aaa_dossier.json", "");
+    put("k7aaa_meta.yml", "");
     put("old_meta.yml", "mode: cli\n");
     put("k5aaa_meta.yml.tmp", "mode: cli\n");
     let root = dir.path().join("tasks");
     let listing = list(&book, "p", Some(&root)).unwrap();
     let seen: Vec<_> = listing.rows.iter().map(|r| (r.task_id.as_str(), r.name.as_str(), r.mode.as_deref())).collect();
-    let expected = [("k1aaa", "half", Some("cli")), ("k3aaa", "", Some("run")), ("k4aaa", "alone", None)];
+    let expected = [
+        ("k1aaa", "half", Some("cli")),
+        ("k3aaa", "", Some("run")),
+        ("k4aaa", "alone", None),
+        ("k6aaa", "", None),
+        ("k7aaa", "", None),
+    ];
     assert_eq!(seen, expected);
     assert_eq!(listing.trouble.len(), 3, "{:?}", listing.trouble);
     assert!(listing.rows[0].initialized && listing.rows[1].deleting && listing.rows[1].exit_code == Some(3));
