@@ -1,0 +1,73 @@
+"""The adopted front ends on the real library: one account, one image set and one project for the whole folder.
+
+Runs as an unprivileged user: ``tests/host/with-test-host --home DIR tests/host/as-tester .venv/bin/pytest ...``.
+The front ends are those of ``python -m terok.adopt``; without them everything here is skipped.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[2]
+sys.path[:0] = [str(HERE), str(HERE.parent / "e2e"), str(REPOSITORY / "tests/host")]
+
+from e2e_site import AGENTS, Site, opened  # noqa: E402
+from front_site import Front  # noqa: E402
+from lane import pytest_terminal_summary  # noqa: E402, F401
+
+
+def _cannot_run() -> str:
+    if importlib.util.find_spec("terok.tui") is None:
+        return "the front ends are not adopted: python -m terok.adopt"
+    if os.getuid() == 0:
+        return "rootless Podman needs an unprivileged user: tests/host/with-test-host tests/host/as-tester"
+    if shutil.which("podman") is None:
+        return "podman is not installed"
+    done = subprocess.run(["podman", "info"], capture_output=True, text=True, timeout=60)
+    return "" if done.returncode == 0 else f"podman does not work: {done.stderr.strip()}"
+
+
+@pytest.fixture(scope="session")
+def account() -> Iterator[Site]:
+    """An account that has set the product up; the layers below projects are those of the end-to-end suite."""
+    if reason := _cannot_run():
+        pytest.skip(f"front ends: {reason}")
+    from terok_executor.container.build import ImageBuilder, make_base_image
+
+    base = make_base_image()
+    image = ImageBuilder(base, "deb").build_base(agents=AGENTS).l1
+    # Short, because socket paths below it are limited.
+    root = Path(tempfile.mkdtemp(prefix="tfe-", dir="/tmp"))
+    try:
+        with opened(root, base, image) as site:
+            yield site
+    finally:
+        subprocess.run(["podman", "unshare", "rm", "-rf", "--", str(root)], check=False)
+
+
+@pytest.fixture(scope="session")
+def front(account: Site) -> Iterator[Front]:
+    """The account with the choice of agents made, and what the commands said written down."""
+    made = Front(account)
+    try:
+        yield made
+    finally:
+        made.remove_images()
+        if path := os.environ.get("TEROK_TRANSCRIPT"):
+            Path(path).write_text(made.transcript())
+
+
+@pytest.fixture(scope="session")
+def project(front: Front) -> str:
+    """A gatekeeping project that the command line's wizard made and set up, image and mirror included."""
+    return front.by_wizard("walk")
