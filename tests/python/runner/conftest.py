@@ -49,8 +49,11 @@ def account() -> Iterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def projects(account: Site) -> Projects:
-    return Projects(account)
+def projects(account: Site) -> Iterator[Projects]:
+    made = Projects(account)
+    yield made
+    for tag in made.tags:
+        account.podman("untag", tag, tag, check=False)
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ class Projects:
 
     def __init__(self, site: Site) -> None:
         self.site = site
+        self.tags: list[str] = []
         self._count = 0
 
     def new(self, *, image: bool = True, **sections: Any) -> str:
@@ -45,8 +46,13 @@ class Projects:
         root.mkdir(parents=True)
         content = {"project": {"security_class": "online"}, "run": {"shutdown_timeout": 1}, **sections}
         (root / "project.yml").write_text(json.dumps(content))
+        tag = f"{project}:l2-cli"
         if image:
-            self.site.podman("tag", IMAGE, f"{project}:l2-cli")
+            self.site.podman("tag", IMAGE, tag)
+        else:
+            # The account's store outlives a run that was cut short.
+            self.site.podman("untag", tag, tag, check=False)
+        self.tags.append(tag)
         return project
 
     def gate(self, project: str) -> Path:
