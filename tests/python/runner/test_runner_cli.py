@@ -198,3 +198,24 @@ def test_what_cannot_be_archived_is_not_deleted(site: Site, projects: Projects):
 
 def test_an_unknown_task_can_be_deleted(site: Site, projects: Projects):
     assert tasks.task_delete(projects.new(image=False), "m0aaa").warnings == []
+
+
+def test_a_container_reaches_its_services_over_tcp_as_well(site: Site, projects: Projects):
+    from terok_native import _lib
+
+    settings = site.home / ".config/terok/config.yml"
+    before = settings.read_text()
+    _lib.base_config_update(settings, "services", {"mode": "tcp"})
+    try:
+        project = projects.new()
+        task = tasks.task_new(project)
+        task_run_cli(project, task)
+        name = f"{project}-cli-{task}"
+        ask = "import urllib.request as u; print(u.urlopen('http://localhost:9419/-/health').status)"
+        assert site.inside(name, f'python3 -c "{ask}"') == "200"
+        port = site.inside(name, "echo $TEROK_TOKEN_BROKER_PORT")
+        assert port.isdigit() and not site.inside(name, "ls /run/terok")
+        task_restart(project, task)
+        assert site.inside(name, f'python3 -c "{ask}"') == "200"
+    finally:
+        settings.write_text(before)
