@@ -137,7 +137,6 @@ fn task_list<'py>(
     tasks_root: Option<PathBuf>,
 ) -> PyResult<(Bound<'py, PyAny>, Vec<String>)> {
     let listing = py.detach(|| ::task::list(&Book::new(meta_dir), project_id, tasks_root.as_deref()));
-    let listing = listing.map_err(errors::to_py)?;
     Ok((to_py(py, &listing.rows)?, listing.trouble))
 }
 

@@ -109,6 +109,9 @@ fn furnish(book: &Book, folder: &Folder, id: &str, dir: &Path) -> Result<bool, T
 /// # Errors
 /// The operating system's.
 pub fn prepare(dir: &Path) -> Result<(), TaskError> {
+    if let Some(root) = dir.parent() {
+        base::file::create_private_dir(root).map_err(TaskError::at("create", root))?;
+    }
     let new = match private_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => !dir.join(WORKSPACE).is_dir(),
         other => other.map(|()| true).map_err(TaskError::at("create", dir))?,

@@ -138,7 +138,7 @@ impl Stage {
 
     /// What is there; nothing of it may be unreadable.
     fn observe(&self) -> Model {
-        let listing = list(&self.book, "p", Some(&self.root)).unwrap();
+        let listing = list(&self.book, "p", Some(&self.root));
         assert!(listing.trouble.is_empty(), "{:?}", listing.trouble);
         let state = |row: &crate::Row| {
             // Without a parser: this is most of the time that the judge takes.

@@ -45,14 +45,19 @@ pub struct Listing {
     pub trouble: Vec<String>,
 }
 
-/// Lists the tasks of `project`; without `tasks_root` nothing is said about their work.
-///
-/// # Errors
-/// The operating system's, when the directory itself cannot be read; a missing one is empty.
-pub fn list(book: &Book, project: &str, tasks_root: Option<&Path>) -> Result<Listing, TaskError> {
+/// Lists the tasks of `project`; without `tasks_root` nothing is said about their work. A directory that cannot be read
+/// is trouble like any other; a missing one is empty.
+pub fn list(book: &Book, project: &str, tasks_root: Option<&Path>) -> Listing {
     let mut listing = Listing::default();
-    let Some(folder) = book.open()? else { return Ok(listing) };
-    let mut ids = book.well_formed()?;
+    let opened = book.open().and_then(|folder| Ok((folder, book.well_formed()?)));
+    let (folder, mut ids) = match opened {
+        Ok((Some(folder), ids)) => (folder, ids),
+        Ok((None, _)) => return listing,
+        Err(error) => {
+            listing.trouble.push(explain(&error));
+            return listing;
+        }
+    };
     ids.sort_unstable();
     let roots = tasks_root.and_then(|root| work::Root::open(root).ok());
     for id in ids {
@@ -64,7 +69,7 @@ pub fn list(book: &Book, project: &str, tasks_root: Option<&Path>) -> Result<Lis
             Err(error) => listing.trouble.push(explain(&error)),
         }
     }
-    Ok(listing)
+    listing
 }
 
 /// One task, `None` when there is none of that identifier.

@@ -116,7 +116,7 @@ fn listing_tells_what_it_can_read() {
     put("old_meta.yml", "mode: cli\n");
     put("k5aaa_meta.yml.tmp", "mode: cli\n");
     let root = dir.path().join("tasks");
-    let listing = list(&book, "p", Some(&root)).unwrap();
+    let listing = list(&book, "p", Some(&root));
     let seen: Vec<_> = listing.rows.iter().map(|r| (r.task_id.as_str(), r.name.as_str(), r.mode.as_deref())).collect();
     let expected = [
         ("k1aaa", "half", Some("cli")),
@@ -130,4 +130,7 @@ fn listing_tells_what_it_can_read() {
     assert!(listing.rows[0].initialized && listing.rows[1].deleting && listing.rows[1].exit_code == Some(3));
     assert_eq!(listing.rows[2].workspace, root.join("k4aaa").to_str().unwrap());
     assert!(book.read("k2aaa").is_err());
+    let file = Book::new(book.meta_path("k1aaa").unwrap());
+    assert_eq!((list(&file, "p", None).rows.len(), list(&file, "p", None).trouble.len()), (0, 1));
+    assert!(list(&Book::new(root), "p", None).trouble.is_empty());
 }

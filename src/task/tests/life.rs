@@ -118,7 +118,7 @@ fn changes_from_several_sides_never_undo_each_other() {
         scope.spawn(|| (0..rounds).for_each(|n| stage.set(&task, json!({format!("key-{n}"): n}))));
         scope.spawn(|| {
             for _ in 0..rounds {
-                let listing = list(&stage.book, "p", None).unwrap();
+                let listing = list(&stage.book, "p", None);
                 assert!(listing.trouble.is_empty() && listing.rows.len() == 1, "{:?}", listing.trouble);
             }
         });
@@ -240,7 +240,7 @@ fn a_task_with_a_hostile_name_stays_in_the_archive() {
     assert_eq!(entry.parent(), Some(stage.path("archive").as_path()));
     assert!(entry.to_str().unwrap().ends_with(&format!("Z_{task}_2jup")));
     assert_eq!(archive::list(&stage.path("archive"))[0].name, "../../up");
-    assert_eq!(list(&stage.book, "p", None).unwrap().rows[0].name, "../../up");
+    assert_eq!(list(&stage.book, "p", None).rows[0].name, "../../up");
 }
 
 #[test]

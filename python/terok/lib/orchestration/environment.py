@@ -46,12 +46,14 @@ def build_task_env_and_volumes(project: ProjectConfig, task_id: str) -> tuple[di
             the vault does not open, or a shared directory is not plain.
         ConfigPatchError: a shared settings file cannot be changed.
     """
+    from terok_native import _lib
+
     from terok.lib.core import config
     from terok.lib.integrations import executor
 
     task_dir = Path(project.tasks_root) / task_id
     workspace = task_dir / WORKSPACE_DANGEROUS_DIRNAME
-    workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _lib.task_prepare(task_dir)
     security, extra = _security_mode_env_and_volumes(
         project, config.make_sandbox_config(), use_socket=config.get_services_mode() == "socket"
     )

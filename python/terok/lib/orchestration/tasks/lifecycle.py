@@ -74,7 +74,11 @@ def _task_rename(project: ProjectConfig, task_id: str, new_name: str) -> None:
     from terok.lib.orchestration.tasks import meta as metadata
 
     name = _usable_name(new_name)
-    if not _lib.task_rename(metadata.tasks_meta_dir(project.id), project.id, task_id, name):
+    try:
+        known = _lib.task_rename(metadata.tasks_meta_dir(project.id), project.id, task_id, name)
+    except OSError as error:  # front ends are ready for mistakes of the user alone
+        raise SystemExit(str(error)) from error
+    if not known:
         raise SystemExit(f"Unknown task {task_id}")
     print(f"Task {task_id} is called {name} now")
 
