@@ -92,7 +92,7 @@ def test_a_disk_that_takes_nothing_is_named(account) -> None:
     account.project()
     account.stage().parent.mkdir(parents=True)
     account.stage().write_text("")
-    with pytest.raises(SystemExit, match="(?s)cannot write the build files of project `p1`.*hint: move away"):
+    with pytest.raises(SystemExit, match=r"(?s)cannot write the build files of project `p1`.*hint: move away"):
         image.generate_dockerfiles("p1")
 
 
@@ -207,7 +207,7 @@ def test_a_failed_build_names_its_cause_and_leaves_the_record(account, podman, a
 def test_a_missing_podman_is_named(account, tmp_path, monkeypatch) -> None:
     account.project()
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    with pytest.raises(SystemExit, match="(?s)podman not found.*hint: install podman"):
+    with pytest.raises(SystemExit, match=r"(?s)podman not found.*hint: install podman"):
         image.build_images("p1")
 
 

@@ -133,7 +133,7 @@ def test_a_broken_instruction_is_told_with_its_cause(root: Path) -> None:
 
     before = read_build_manifest(PROJECT)
     configure(root, user_snippet_inline="RUN echo it went wrong >&2; exit 7")
-    with pytest.raises(SystemExit, match="Image build failed: .*l2-real:l2-cli"):
+    with pytest.raises(SystemExit, match=r"Image build failed: .*l2-real:l2-cli"):
         build_images(PROJECT)
     assert read_build_manifest(PROJECT) == before
 

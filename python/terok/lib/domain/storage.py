@@ -1,7 +1,8 @@
 """How much room images, shared directories and projects take, in bytes.
 
-Layers that images share count once: for the layers below projects, else for the first project that has them. So the
-sums are what would be free if all of it were removed, while an image's own size includes everything below it.
+Layers that images share count once: for the layers below projects, else for the first project that has them. An
+image's own size, as podman tells it, includes everything below it. Copies that podman makes for user mappings are not in
+any of this, because it does not tell about them.
 """
 
 from __future__ import annotations
@@ -28,21 +29,25 @@ ORPHAN_PROJECT_ID = "(orphans)"
 """Stands for all projects' images whose project does not exist."""
 
 _SIZE = re.compile(r"([\d.]+)\s*([a-zA-Z]+)")
-_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-_UNITS = {f"{prefix}B": 1000**power for prefix, power in _POWERS.items()}
-_UNITS |= {f"{prefix}IB": 1024**power for prefix, power in _POWERS.items() if prefix}
+_LETTERS = "KMGT"
+_UNITS = {"B": 1}
+_UNITS |= {f"{letter}B": 1000**power for power, letter in enumerate(_LETTERS, 1)}
+_UNITS |= {f"{letter}IB": 1024**power for power, letter in enumerate(_LETTERS, 1)}
 _GLOBAL = ("terok-l0", "terok-l1-cli", "terok-l1-sidecar")
 
 
 @dataclass(frozen=True)
 class ProjectSummary:
-    """One project in the overview; ``workspace_bytes`` is without the agents' own configuration."""
+    """One project in the overview."""
 
     project_id: str
     image_bytes: int
+    """What its images need beyond the layers that were counted before."""
     workspace_bytes: int
+    """The tasks' workspaces, without the agents' own configuration."""
     task_count: int
     credential_mounts_bytes: int = 0
+    """Logins of its own; 0 when it shares those of all projects."""
 
     @property
     def total_bytes(self) -> int:
@@ -55,7 +60,9 @@ class StorageOverview:
     """Everything, project by project."""
 
     global_images: list[ImageInfo]
+    """The layers below projects."""
     shared_mounts: list[SharedMountStorageInfo]
+    """The directories that all containers share."""
     projects: list[ProjectSummary]
 
     @property
@@ -81,13 +88,16 @@ class StorageOverview:
 
 @dataclass(frozen=True)
 class ProjectDetail:
-    """One project; ``overlays`` are the bytes that each task's containers have written outside of the workspace."""
+    """One project."""
 
     project_id: str
     images: list[ImageInfo]
+    """Its own images."""
     tasks: list[TaskStorageInfo]
     overlays: dict[str, int]
+    """Bytes that the containers of each task have written outside of the workspace, by task."""
     credential_mounts_bytes: int = 0
+    """Logins of its own; 0 when it shares those of all projects."""
 
     @property
     def images_bytes(self) -> int:
@@ -126,12 +136,10 @@ def format_bytes(n: int) -> str:
     """Bytes for people: powers of 1000, one decimal place from ``KB`` on."""
     if n < 1000:
         return f"{n} B"
-    value, unit = float(n), "B"
-    for unit in ("KB", "MB", "GB", "TB"):
-        value /= 1000
-        if value < 1000:
-            break
-    return f"{value:.1f} {unit}"
+    power = 1
+    while power < len(_LETTERS) and n >= 1000 ** (power + 1):
+        power += 1
+    return f"{n / 1000**power:.1f} {_LETTERS[power - 1]}B"
 
 
 def get_storage_overview() -> StorageOverview:

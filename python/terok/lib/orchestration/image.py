@@ -118,7 +118,9 @@ class ProjectImage:
             rendered = self._render(selection, None)
             _say(f"==> layers below project `{self.project.id}`: {self.project.base_image}, agents: {selection}")
             images = executor.ImageBuilder(self.project.base_image, family=self.project.family).build_base(
-                agents=executor.AgentRoster.parse_selection(selection), rebuild=refresh_agents, full_rebuild=full_rebuild
+                agents=executor.AgentRoster.parse_selection(selection),
+                rebuild=refresh_agents,
+                full_rebuild=full_rebuild,
             )
             self._stage(rendered)
             built = self._built(images, rendered)
