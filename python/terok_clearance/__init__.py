@@ -4,6 +4,8 @@ There is no firewall in this version that would ask for a verdict: subscribing i
 and their values work.
 """
 
+from terok_util.lazy import Lazily
+
 _HOMES = {
     "ALL_NOTIFY_CATEGORIES": "category",
     "COMMANDS": "commands",
@@ -24,20 +26,13 @@ _HOMES = {
     "read_installed_unit_version": "runtime.installer",
 }
 
+_lazily = Lazily(__name__, _HOMES)
 __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
-    from importlib import import_module
-
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, attribute = home.partition(":")
-    path = module[1:] if module.startswith("/") else f"{__name__}.{module}"
-    value = globals()[name] = getattr(import_module(path), attribute or name)
-    return value
+    return _lazily.find(name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return _lazily.names()

@@ -4,6 +4,8 @@ Every public name is looked up when it is first used: importing the package read
 loads no other module.
 """
 
+from terok_util.lazy import Lazily
+
 _HOMES = {
     "ACPEndpointStatus": "acp.endpoint",
     "AGENTS_LABEL": "container.build",
@@ -56,33 +58,13 @@ _HOMES = {
 #: Tables that callers replace in their own module; never remembered here.
 _SHARED = {"AGENT_PROVIDERS", "AUTH_PROVIDERS", "PROVIDER_NAMES"}
 
+_lazily = Lazily(__name__, _HOMES, _SHARED)
 __all__ = list(_HOMES)
 
 
 def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    path, _, other = home.partition(":")
-    module = path[1:] if path.startswith("/") else f"{__name__}.{path}"
-    absent = f"`{name}` of {__name__} is not part of this version"
-    try:
-        found = import_module(module)
-    except ModuleNotFoundError as missing:
-        # A third-party package that is not installed is another matter than a part we do not have.
-        if not module.startswith(str(missing.name)):
-            raise
-        raise AttributeError(absent) from None
-    try:
-        value = getattr(found, other or name)
-    except AttributeError:
-        raise AttributeError(absent) from None
-    if name not in _SHARED:
-        globals()[name] = value
-    return value
+    return _lazily.find(name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return _lazily.names()

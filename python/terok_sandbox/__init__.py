@@ -5,6 +5,8 @@ loads no other module. A name whose engine this version does not have raises ``I
 """
 
 # Name to module; ``/`` marks one of another package, ``:`` the name it has there.
+from terok_util.lazy import Lazily
+
 _HOMES = {
     # Configuration
     "CONTAINER_RUNTIME_DIR": "config",
@@ -102,31 +104,13 @@ _HOMES = {
     "__version__": "_version",
 }
 
+_lazily = Lazily(__name__, _HOMES)
 __all__ = list(_HOMES)
 
 
 def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
-    from importlib import import_module
-
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = home[1:] if home.startswith("/") else f"{__name__}.{home}"
-    module, _, attribute = module.partition(":")
-    absent = f"`{name}` of {__name__} is not part of this version"
-    try:
-        found = import_module(module)
-    except ModuleNotFoundError as missing:
-        # A third-party package that is not installed is another matter than a part we do not have.
-        if not module.startswith(str(missing.name)):
-            raise
-        raise ImportError(absent, name=module) from None
-    if not hasattr(found, attribute or name):
-        raise ImportError(absent, name=module)
-    value = getattr(found, attribute or name)
-    globals()[name] = value
-    return value
+    return _lazily.find(name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return _lazily.names()

@@ -3,6 +3,8 @@
 Names are looked up when they are first used, so importing the package costs next to nothing.
 """
 
+from terok_util.lazy import Lazily
+
 _HOMES = {
     "ArgDef": "cli_types",
     "CommandDef": "cli_types",
@@ -24,22 +26,17 @@ _HOMES = {
     "write_sensitive_file": "fs",
 }
 
+_lazily = Lazily(__name__, _HOMES)
 __all__ = list(_HOMES)
 
 
 def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
-    from importlib import import_module
+    if name in _HOMES.values():
+        from importlib import import_module
 
-    home = _HOMES.get(name)
-    if home is not None:
-        value = getattr(import_module(f"{__name__}.{home}"), name)
-    elif name in _HOMES.values():
-        value = import_module(f"{__name__}.{name}")
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+        return import_module(f"{__name__}.{name}")
+    return _lazily.find(name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return _lazily.names()

@@ -12,8 +12,26 @@ NOTIFIER_UNIT_NAME = "terok-clearance-notifier.service"
 _PART = "the service for live judgement of egress"
 
 
+class _Service:
+    """A service that is not installed, so that nothing of it is out of date or left behind."""
+
+    @classmethod
+    def uninstall(cls) -> None:
+        """Nothing was installed, so nothing is left."""
+
+    @classmethod
+    def installed_version(cls) -> int | None:
+        """Return ``None``: not installed."""
+        return None
+
+    @classmethod
+    def outdated_warning(cls) -> str | None:
+        """Return ``None``: what is not installed is not out of date."""
+        return None
+
+
 @kept
-class HubService:
+class HubService(_Service):
     """The hub and the service that applies verdicts."""
 
     UNIT_NAMES = (HUB_UNIT_NAME, "terok-clearance-verdict.service")
@@ -24,23 +42,9 @@ class HubService:
         """Refuse: see the module."""
         raise refuse(_PART)
 
-    @classmethod
-    def uninstall(cls) -> None:
-        """Nothing was installed, so nothing is left."""
-
-    @classmethod
-    def installed_version(cls) -> int | None:
-        """Return ``None``: not installed."""
-        return None
-
-    @classmethod
-    def outdated_warning(cls) -> str | None:
-        """Return ``None``: what is not installed is not out of date."""
-        return None
-
 
 @kept
-class NotifierService:
+class NotifierService(_Service):
     """The notifier of the desktop."""
 
     UNIT_NAMES = (NOTIFIER_UNIT_NAME,)
@@ -50,20 +54,6 @@ class NotifierService:
     def install(cls, bin_path: Path | None = None) -> Path:
         """Refuse: see the module."""
         raise refuse(_PART)
-
-    @classmethod
-    def uninstall(cls) -> None:
-        """Nothing was installed, so nothing is left."""
-
-    @classmethod
-    def installed_version(cls) -> int | None:
-        """Return ``None``: not installed."""
-        return None
-
-    @classmethod
-    def outdated_warning(cls) -> str | None:
-        """Return ``None``: what is not installed is not out of date."""
-        return None
 
 
 def clearance_outdated_summary() -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from conftest import House
+from domain_house import House
 from terok.lib.orchestration.container_doctor import ContainerDoctor, run_container_doctor
 from terok.lib.util.check_reporter import CheckReporter
 from terok_sandbox.runtime import ExecResult, NullRuntime

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import House
+from domain_house import House
 from terok.lib.domain import panic
 
 TASK = "g1abc"

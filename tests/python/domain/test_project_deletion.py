@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from conftest import House
+from domain_house import House
 from terok.lib.core import config, paths
 from terok.lib.domain.project import delete_project, find_projects_sharing_gate
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import House
+from domain_house import House
 from terok.lib.api import LogViewOptions, load_project, task_logs
 
 FOUND = json.dumps([{"Id": "1", "Name": "n", "State": {"Status": "running"}}])

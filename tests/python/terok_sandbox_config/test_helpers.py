@@ -115,7 +115,7 @@ def test_every_name_is_there_or_says_that_it_is_not():
     for name in terok_sandbox.__all__:
         try:
             assert getattr(terok_sandbox, name) is not None
-        except ImportError as absent:
+        except AttributeError as absent:
             assert str(absent) == f"`{name}` of terok_sandbox is not part of this version"
 
 

@@ -125,7 +125,7 @@ def test_importing_is_light():
         "print(sorted(set(sys.modules) - before))\n"
     )
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert loaded.strip() == "['terok_sandbox', 'terok_util']"
+    assert loaded.strip() == "['terok_sandbox', 'terok_util', 'terok_util.lazy']"
 
 
 def test_every_public_name():

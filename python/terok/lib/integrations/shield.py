@@ -4,16 +4,15 @@ Every name of the package can be had here; a name that is replaced here is what 
 """
 
 import terok_shield as _package
+from terok_util.lazy import Lazily
 
+_lazily = Lazily(__name__, dict.fromkeys(_package.__all__, "/terok_shield"))
 __all__ = list(_package.__all__)
 
 
 def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
-    if name.startswith("__"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(_package, name)
-    return value
+    return _lazily.find(name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return _lazily.names()

@@ -3,6 +3,8 @@
 Every name is found when it is first used.
 """
 
+from terok_util.lazy import Lazily
+
 _HOMES = {
     "DetachedSummary": "headless",
     "HeadlessRunRequest": "headless",
@@ -14,17 +16,13 @@ _HOMES = {
     "task_run_toad": "toad",
 }
 
+_lazily = Lazily(__name__, _HOMES)
 __all__ = list(_HOMES)
 
 
 def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
-    from importlib import import_module
-
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    return value
+    return _lazily.find(name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return _lazily.names()

@@ -3,6 +3,8 @@
 Every name is looked up in its module when it is first used and is an ordinary attribute of the package from then on.
 """
 
+from terok_util.lazy import Lazily
+
 _HOMES = {
     "ArchivedTask": "archive",
     "CONTAINER_TEROK_CONFIG": "meta",
@@ -50,21 +52,13 @@ _HOMES = {
     "write_task_meta": "meta",
 }
 
+_lazily = Lazily(__name__, _HOMES)
 __all__ = list(_HOMES)
 
 
 def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
-    """Load the module a name lives in and remember the name."""
-    from importlib import import_module
-
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(home[1:] if home.startswith("/") else f"{__name__}.{home}")
-    value = globals()[name] = getattr(module, name)
-    return value
+    return _lazily.find(name)
 
 
 def __dir__() -> list[str]:
-    """Names of the module, loaded or not."""
-    return sorted({*globals(), *__all__})
+    return _lazily.names()
