@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::bundled_test::catalog;
 use crate::project::{self, Hashes, L0_FILE, L1_FILE, L2_FILE, Project};
-use crate::{layout, manifest};
+use crate::{ImageError, layout, manifest};
 
 fn project() -> Project {
     let agents = "claude,gh".to_owned();
@@ -201,4 +201,26 @@ fn what_a_damaged_record_means() {
     fs::create_dir(&path).unwrap();
     let fault = manifest::write(&path, &good).unwrap_err();
     assert!(fault.to_string().starts_with("the images are built"), "{fault}");
+}
+
+#[test]
+fn a_failed_write_says_what_to_do() {
+    use std::io::{Error, ErrorKind};
+    for (kind, hint) in [
+        (ErrorKind::StorageFull, Some("make room")),
+        (ErrorKind::QuotaExceeded, Some("make room")),
+        (ErrorKind::PermissionDenied, Some("paths.build_dir")),
+        (ErrorKind::ReadOnlyFilesystem, Some("paths.build_dir")),
+        (ErrorKind::Interrupted, None),
+    ] {
+        let path = PathBuf::from("/b/p1");
+        let files = ImageError::ProjectFiles { project: "p1".into(), path: path.clone(), source: Error::from(kind) };
+        let record = ImageError::Manifest { path, source: Error::from(kind) };
+        for fault in [files, record] {
+            let found = fault.hint();
+            assert_eq!(found.is_some(), hint.is_some(), "{kind}");
+            assert!(found.unwrap_or_default().contains(hint.unwrap_or_default()), "{kind}");
+            assert_eq!(fault.kind(), Kind::Usage);
+        }
+    }
 }
