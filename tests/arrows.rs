@@ -23,7 +23,7 @@ const ARROWS: &[(&str, &[&str], bool)] = &[
         &["terok-base", "terok-broker", "terok-gate", "terok-server", "terok-signer", "terok-vault", "terok-wire"],
         true,
     ),
-    ("terok-task", &["terok-base", "terok-project"], false),
+    ("terok-task", &["terok-base"], false),
     ("terok-vault", &["terok-base"], true),
     ("terok-wire", &["terok-base"], false),
 ];

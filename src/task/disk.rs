@@ -116,7 +116,15 @@ impl Folder {
             Err(Errno::NOENT) => return Ok(None),
             other => other?,
         };
-        base::file::read_open(fd, limit).map(Some)
+        // Nearly all are small: one question instead of three, which is most of the time of a long listing.
+        let mut small = [0; 4096];
+        match rustix::io::read(&fd, &mut small)? {
+            read if read < small.len() => Ok(Some(small[..read].to_vec())),
+            _ => {
+                rustix::fs::seek(&fd, rustix::fs::SeekFrom::Start(0))?;
+                base::file::read_open(fd, limit).map(Some)
+            }
+        }
     }
 
     /// True when `name` exists, whatever it is.

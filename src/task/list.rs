@@ -13,6 +13,9 @@ use crate::disk::Folder;
 use crate::fault::TaskError;
 use crate::work;
 
+/// From so many tasks on it pays to read them in several threads.
+const PART: usize = 200;
+
 /// One task; the names are those of the value type that Python makes of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[allow(missing_docs)] // the reference of the value type tells
@@ -60,16 +63,37 @@ pub fn list(book: &Book, project: &str, tasks_root: Option<&Path>) -> Listing {
     };
     ids.sort_unstable();
     let roots = tasks_root.and_then(|root| work::Root::open(root).ok());
-    for id in ids {
-        match row(book, &folder, project, &id, tasks_root, roots.as_ref()) {
-            Ok((row, trouble)) => {
-                listing.rows.extend(row);
-                listing.trouble.extend(trouble.iter().map(explain));
+    let read = |ids: &[String]| {
+        let mut part = Listing::default();
+        for id in ids {
+            match row(book, &folder, project, id, tasks_root, roots.as_ref()) {
+                Ok((row, trouble)) => {
+                    part.rows.extend(row);
+                    part.trouble.extend(trouble.iter().map(explain));
+                }
+                Err(error) => part.trouble.push(explain(&error)),
             }
-            Err(error) => listing.trouble.push(explain(&error)),
         }
+        part
+    };
+    for part in in_parts(&ids, read) {
+        listing.rows.extend(part.rows);
+        listing.trouble.extend(part.trouble);
     }
     listing
+}
+
+/// Reads long lists in several threads, each a part, in the order of the list.
+fn in_parts(ids: &[String], read: impl Fn(&[String]) -> Listing + Sync) -> Vec<Listing> {
+    let hands = std::thread::available_parallelism().map_or(1, |hands| hands.get().min(4));
+    if ids.len() < PART || hands == 1 {
+        return vec![read(ids)];
+    }
+    let parts: Vec<&[String]> = ids.chunks(ids.len().div_ceil(hands)).collect();
+    std::thread::scope(|scope| {
+        let running: Vec<_> = parts.into_iter().map(|part| scope.spawn(|| read(part))).collect();
+        running.into_iter().map(|part| part.join().expect("reading does not panic")).collect()
+    })
 }
 
 /// One task, `None` when there is none of that identifier.

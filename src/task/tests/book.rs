@@ -134,3 +134,21 @@ fn listing_tells_what_it_can_read() {
     assert_eq!((list(&file, "p", None).rows.len(), list(&file, "p", None).trouble.len()), (0, 1));
     assert!(list(&Book::new(root), "p", None).trouble.is_empty());
 }
+
+#[test]
+fn long_lists_are_whole_and_in_order() {
+    let (dir, book) = scratch();
+    std::fs::create_dir_all(book.dir()).unwrap();
+    let mut ids = Vec::new();
+    for number in 0..500 {
+        let id = format!("k{}{:03}", number % 10, number);
+        let pad = if number == 7 { format!("# {}\n", "x".repeat(9000)) } else { String::new() };
+        std::fs::write(book.meta_path(&id).unwrap(), format!("{pad}mode: cli\nexit_code: {number}\n")).unwrap();
+        ids.push((id, i64::from(number)));
+    }
+    ids.sort();
+    let listing = list(&book, "p", Some(dir.path()));
+    let seen: Vec<_> = listing.rows.iter().map(|row| (row.task_id.clone(), row.exit_code.unwrap())).collect();
+    assert_eq!(seen, ids);
+    assert!(listing.trouble.is_empty());
+}
