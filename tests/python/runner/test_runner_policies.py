@@ -210,6 +210,17 @@ def test_the_status_names_what_is_known(pretended, capsys):
     assert refused(tasks.task_status, project, "m0aaa") == "Unknown task m0aaa"
 
 
+# improves: 31-3.3-damaged-record
+def test_a_task_with_a_damaged_record_is_archived_and_deleted(pretended):
+    project = pretended.project()
+    task = pretended.task(project, mode="cli")
+    tasks.meta_path(tasks.tasks_meta_dir(project), task).write_text("mode: [cli\n")
+    (warning,) = tasks.task_delete(project, task).warnings
+    assert "cannot be read" in warning
+    assert tasks.get_tasks(project) == [] and not pretended.dir(project, task).exists()
+    assert [entry.task_id for entry in tasks.list_archived_tasks(project)] == [task]
+
+
 # -- toad ----------------------------------------------------------------------------------------------------------------
 
 

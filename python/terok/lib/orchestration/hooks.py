@@ -68,11 +68,10 @@ def _build_hook_env(
 def _execute(hook_name: str, command: str, env: dict[str, str], limit: float) -> None:
     from terok.lib.util.logging_utils import _log_debug, log_warning
 
-    # Into a file: a program that the hook leaves behind may hold a pipe open for ever.
-    with tempfile.TemporaryFile() as output:
+    with _sink() as output:
         try:
             status = _in_own_group(command, env, limit, output)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             log_warning(f"hook {hook_name} could not be started: {error}")
             return
         said = _tail(output)
@@ -82,6 +81,14 @@ def _execute(hook_name: str, command: str, env: dict[str, str], limit: float) ->
         log_warning(f"hook {hook_name} did not end within {limit:g} seconds; it and its children were killed")
     elif status != 0:
         log_warning(f"hook {hook_name} failed with exit status {status}: {said or 'no output'}")
+
+
+def _sink() -> IO[bytes]:
+    """Where a hook's output goes: no pipe, which a program that the hook leaves behind may hold open for ever."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "w+b")  # a full disk is no reason to leave the hook out
 
 
 def _in_own_group(command: str, env: dict[str, str], limit: float, output: IO[bytes]) -> int | None:

@@ -63,7 +63,7 @@ def _resume_toad_container(
 ) -> None:  # fmt: skip
     from terok.lib.orchestration.task_runners import container, record, shield
 
-    port = reclaim_port(project, task_id, meta, running=container_state == "running")
+    port = reclaim_port(project, task_id, meta, running=container_state in ("running", "paused"))
     token = _rehydrate_toad_token(project, task_id, meta, cname)
     if container_state != "running":
         task_dir = Path(project.tasks_root) / task_id

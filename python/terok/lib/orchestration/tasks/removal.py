@@ -33,10 +33,12 @@ def delete(project: ProjectConfig, task_id: str, warnings: list[str]) -> None:
     if metadata.task_exists(project.id, task_id):
         metadata.mark_task_deleting(project.id, task_id)
         if not _archived(project, task_id, meta, warnings):
-            record.forget(project.id, task_id, "deleting")
+            with contextlib.suppress(OSError, ValueError):
+                record.forget(project.id, task_id, "deleting")
             return
     names = [container_name(project.id, kind, task_id) for kind in CONTAINER_MODES]
-    survivors = remove_containers(project, names)
+    cleaned: set[str] = set()
+    survivors = remove_containers(project, names, cleaned)
     if survivors:
         warnings += [f"container {name} could not be removed: {why}" for name, why in survivors.items()]
         warnings.append(
@@ -46,7 +48,8 @@ def delete(project: ProjectConfig, task_id: str, warnings: list[str]) -> None:
         if meta.get("web_port"):
             warnings.append(f"web port {meta['web_port']} stays claimed")
         return
-    _revoke_tokens(project, task_id)
+    if mode and not cleaned:
+        _revoke_tokens(project, task_id)
     if mode:
         cname = container_name(project.id, mode, task_id)
         record.fire("post_stop", project, task_id, mode=mode, cname=cname, handle=handle, web_port=meta.get("web_port"))
@@ -77,18 +80,22 @@ def _archived(project: ProjectConfig, task_id: str, meta: dict[str, Any], warnin
         lifecycle.capture_task_logs(project, task_id, meta["mode"])
     try:
         entry = archive.archive_task(project.id, task_id, Path(project.tasks_root) / task_id)
-        if entry is not None:
-            record.note(project.id, task_id, archived_as=str(entry))
     except Exception as error:
         warnings.append(
             f"task {task_id} was not deleted: its record could not be archived ({error}); make room and delete it again"
         )
         return False
+    # Without the note a deletion that is repeated archives the task once more; a damaged record cannot take one.
+    with contextlib.suppress(OSError, ValueError):
+        record.note(project.id, task_id, archived_as=str(entry))
     return True
 
 
-def remove_containers(project: ProjectConfig, names: list[str]) -> dict[str, str]:
-    """Kill and remove containers and what their launches left; why those that are still there could not be removed."""
+def remove_containers(project: ProjectConfig, names: list[str], cleaned: set[str] | None = None) -> dict[str, str]:
+    """Kill and remove containers and what their launches left; why those that are still there could not be removed.
+
+    *cleaned* takes the names of which something was known; their tokens are revoked.
+    """
     from terok_sandbox import launch
 
     from terok.lib.core import config, runtime
@@ -104,14 +111,15 @@ def remove_containers(project: ProjectConfig, names: list[str]) -> dict[str, str
         if not row.removed:
             continue
         try:
-            launch.cleanup(row.name, cfg=config.make_sandbox_config())
+            if launch.cleanup(row.name, cfg=config.make_sandbox_config()) and cleaned is not None:
+                cleaned.add(row.name)
         except Exception as error:
             log_warning(f"what container {row.name} left could not be removed: {error}")
     return survivors
 
 
 def _revoke_tokens(project: ProjectConfig, task_id: str) -> None:
-    """End the task's phantom tokens, whoever minted them; a vault that does not open is logged."""
+    """End the phantom tokens of a task that others launched; a vault that does not open is logged."""
     from terok.lib.core import config
     from terok.lib.util.logging_utils import log_warning
 
