@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base::fault::explain;
 use base::notice;
@@ -32,9 +33,14 @@ pub struct Broken {
 #[derive(Debug, Default, Serialize)]
 pub struct Found {
     /// Those that can be used, by id.
-    pub healthy: Vec<Model>,
+    #[serde(serialize_with = "plain")]
+    pub healthy: Vec<Arc<Model>>,
     /// The others, by id.
     pub broken: Vec<Broken>,
+}
+
+fn plain<S: serde::Serializer>(models: &[Arc<Model>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(models.iter().map(Arc::as_ref))
 }
 
 /// Every project with its directory, by id.
@@ -136,6 +142,6 @@ pub fn root_of(id: &str) -> Result<PathBuf, ProjectError> {
 ///
 /// # Errors
 /// As [`root_of`] and [`model::read`].
-pub fn load(id: &str) -> Result<Model, ProjectError> {
+pub fn load(id: &str) -> Result<Arc<Model>, ProjectError> {
     model::read(&root_of(id)?, &Surroundings::current()?)
 }

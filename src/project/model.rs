@@ -4,22 +4,27 @@
 //! the home directory and a relative path starts at the project's directory, whatever the current one is; gatekeeping
 //! has its gate. What a project leaves open of `run`, `image.base_image` and the shield follows `config.yml`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base::path::{expand_home, resolve};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::document::Stamp;
 use crate::identity::{self, Identity, Person};
+use crate::schema::{self, Document};
 use crate::setting::{self, Settings};
 use crate::{ProjectError, document, id, place};
 
 /// Name of a project's file.
 pub const FILE: &str = "project.yml";
+/// Remembered models; more are read anew each time.
+const KEPT: usize = 16384;
 
 /// What all projects have in common: directories, settings, git's own identity. Read once per listing.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Surroundings {
     /// Projects of the user.
     pub user_projects: PathBuf,
@@ -38,6 +43,13 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
+    fn same(&self, other: &Self) -> bool {
+        let places = [(&self.user_projects, &other.user_projects), (&self.system_projects, &other.system_projects)];
+        let more = [(&self.tasks, &other.tasks), (&self.gates, &other.gates), (&self.builds, &other.builds)];
+        let alike = places.iter().chain(&more).all(|(ours, theirs)| ours == theirs);
+        alike && Arc::ptr_eq(&self.settings, &other.settings) && self.git == other.git
+    }
+
     /// Those of this process, now.
     ///
     /// # Errors
@@ -103,20 +115,54 @@ pub struct Model {
     pub shared_dir: Option<PathBuf>,
 }
 
+/// Models that were read, and the surroundings in which they were: a listing that is repeated only looks at time stamps.
+type Known = (Surroundings, HashMap<PathBuf, (Stamp, Arc<Model>)>);
+static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+
 /// Reads the project in directory `dir`, whose last component is its id; its parent must be free of links.
 ///
 /// # Errors
 /// [`ProjectError`], one variant per way in which `project.yml` can be wrong.
-pub fn read(dir: &Path, around: &Surroundings) -> Result<Model, ProjectError> {
+pub fn read(dir: &Path, around: &Surroundings) -> Result<Arc<Model>, ProjectError> {
     let path = dir.join(FILE);
-    let written = document::read(&path)?;
-    let checked = written.project().map_err(|errors| {
+    // Taken before the file is read: a change in between gives it another one.
+    let stamp = Stamp::of(&path)?;
+    if let Some(model) = recall(&path, stamp, around) {
+        return Ok(model);
+    }
+    let model = Arc::new(derive(dir, &path, around)?);
+    if stamp.is_settled() {
+        remember(path, stamp, around, &model);
+    }
+    Ok(model)
+}
+
+fn recall(path: &Path, stamp: Stamp, around: &Surroundings) -> Option<Arc<Model>> {
+    let guard = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (then, models) = guard.as_ref()?;
+    let (known, model) = models.get(path)?;
+    (*known == stamp && then.same(around)).then(|| Arc::clone(model))
+}
+
+fn remember(path: PathBuf, stamp: Stamp, around: &Surroundings, model: &Arc<Model>) {
+    let mut guard = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = guard.take().filter(|(then, _)| then.same(around));
+    let (then, mut models) = known.unwrap_or_else(|| (around.clone(), HashMap::new()));
+    if models.len() < KEPT || models.contains_key(&path) {
+        models.insert(path, (stamp, Arc::clone(model)));
+    }
+    *guard = Some((then, models));
+}
+
+fn derive(dir: &Path, path: &Path, around: &Surroundings) -> Result<Model, ProjectError> {
+    let raw = document::read(path)?;
+    let checked = schema::validate(Document::Project, &raw).map_err(|errors| {
         let lines: Vec<_> = errors.iter().map(|error| format!("  {}", error.line(" → "))).collect();
-        ProjectError::Invalid { path: path.clone(), errors: lines.join("\n") }
+        ProjectError::Invalid { path: path.to_owned(), errors: lines.join("\n") }
     })?;
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     let root = below(dir.parent().unwrap_or(Path::new("/")), &name);
-    let model = Draft { raw: &written.raw, checked, around, root, path: &path }.model(dir)?;
+    let model = Draft { raw: &raw, checked: &checked, around, root, path }.model(dir)?;
     let places = [&model.root, &model.tasks_root, &model.gate_path].into_iter();
     let odd = places.chain(&model.staging_root).chain(&model.shared_dir).find(|place| place.to_str().is_none());
     match odd {

@@ -75,11 +75,10 @@ impl Tiers {
     pub fn load(&self, name: &str) -> Result<(Map<String, Value>, Preset), ProjectError> {
         let preset = self.find(name)?.ok_or_else(|| self.unknown(name))?;
         let read = document::read(&preset.path)?;
-        let Value::Object(content) = &read.raw else {
-            let source = YamlError::NotMapping(yaml::type_name(&read.raw));
+        let Value::Object(mut content) = read else {
+            let source = YamlError::NotMapping(yaml::type_name(&read));
             return Err(ProjectError::Yaml { path: preset.path, source });
         };
-        let mut content = content.clone();
         anchor_files(&mut content, preset.path.parent().unwrap_or(Path::new("/")));
         Ok((content, preset))
     }

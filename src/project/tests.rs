@@ -56,7 +56,7 @@ impl Home {
 }
 
 fn load(id: &str) -> Result<Model, crate::ProjectError> {
-    discover::load(id)
+    discover::load(id).map(|model| Model::clone(&model))
 }
 
 /// Replaces the home by `~` in every text.
@@ -205,6 +205,25 @@ fn a_changed_file_is_seen_at_once() {
 }
 
 #[test]
+fn what_is_remembered_follows_settings_and_file() {
+    let home = Home::new();
+    // An empty file that nobody changed for a while; those of this test are too young to be remembered.
+    let empty = concat!(env!("CARGO_MANIFEST_DIR"), "/../../python/terok_native/py.typed");
+    std::fs::create_dir_all(home.path(".config/terok/projects/p")).unwrap();
+    let path = home.path(".config/terok/projects/p/project.yml");
+    symlink(empty, &path).unwrap();
+    let first = discover::load("p").unwrap();
+    assert!(std::sync::Arc::ptr_eq(&first, &discover::load("p").unwrap()));
+    home.put("config.yml", "image: {agents: two}\n");
+    assert_eq!((first.agents.as_str(), load("p").unwrap().agents.as_str()), ("all", "two"));
+    home.put("gitconfig", "[user]\nname = A\n");
+    assert_eq!(load("p").unwrap().human_name.as_deref(), Some("A"));
+    std::fs::remove_file(&path).unwrap();
+    home.project("p", "image: {agents: three}\n");
+    assert_eq!(load("p").unwrap().agents, "three");
+}
+
+#[test]
 fn a_derived_project_keeps_comments_and_gate() {
     let home = Home::new();
     let text = "# mine\nproject:\n  name: Old # shown\ngit: {upstream_url: 'u'}\nagent:\n  model: opus\n# end\n";
@@ -293,7 +312,7 @@ fn a_rendered_file_is_a_project() {
             let around = Surroundings::current().unwrap();
             let model = model::read(&home.path(".config/terok/projects/p"), &around).unwrap();
             assert_eq!((model.security_class.as_str(), model.credentials_scope.as_str()), (class, "project"));
-            assert_eq!((model.upstream_url, model.snippet_inline.as_deref()), (None, Some("RUN x\n")));
+            assert_eq!((model.upstream_url.as_deref(), model.snippet_inline.as_deref()), (None, Some("RUN x\n")));
         }
     }
 }

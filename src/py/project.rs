@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ::project::discover::Found;
 use ::project::model::Model;
@@ -50,8 +51,8 @@ fn project_root(py: Python<'_>, project: &str) -> PyResult<PathBuf> {
 /// The fields of a project.
 #[pyfunction]
 fn project_load<'py>(py: Python<'py>, project: &str) -> PyResult<Bound<'py, PyAny>> {
-    let model: Model = away(py, || discover::load(project))?;
-    to_py(py, &model)
+    let model: Arc<Model> = away(py, || discover::load(project))?;
+    to_py(py, model.as_ref())
 }
 
 /// The fields of every project that can be loaded, and what is wrong with the others; both by id.
