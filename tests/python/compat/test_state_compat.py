@@ -101,3 +101,24 @@ def test_both_take_turns_with_one_task(state, original):
     assert document == state.do(OURS, ["document", "alpha", task])[0]
     assert document["name"] == "turn-2"
     assert all(document[f"theirs_{turn}"] == turn and document[f"ours_{turn}"] == [turn] for turn in range(3))
+
+
+HOSTILE = ("a: b", "- x", "#", "'", '"', "\n---\nmode: run\n", "!!python/object:x", "*a", "&a", "null", "~", "yes", "1e3",
+           "0x1f", "0o17", "1:30", "2026-01-01", "\t", "  lead", "trail  ", "{a: 1}", "[1]", "%x", "@x", "`x`", "\\n",
+           "|", "? x", "x: ", "=", "<<", "w " * 100)  # fmt: skip
+
+
+# Line ends of an older YAML; the original's writer breaks texts at them, whoever reads them.
+OLD_BREAKS = ("\x85", "\u2028", "a\u2029b")
+
+
+@pytest.mark.parametrize("writer", ["ours", "theirs"])
+def test_either_reads_odd_texts_of_the_other(state, original, writer):
+    first, second = (OURS, original) if writer == "ours" else (original, OURS)
+    state.settings()
+    task = state.do(first, ["new", "alpha", "odd"])[0]
+    texts = HOSTILE + (OLD_BREAKS if writer == "ours" else ())
+    changes = {f"key_{number}": text for number, text in enumerate(texts)} | dict.fromkeys(texts, 1)
+    state.do(first, ["change", "alpha", task, changes])
+    document = state.do(second, ["document", "alpha", task])[0]
+    assert {key: document[key] for key in changes} == changes
