@@ -65,7 +65,7 @@ def measure(site: Site, calls: list[list[str]]) -> None:
     with site.worker() as worker:
 
         def ours() -> float:
-            took, found = worker("states", "p0")
+            took, _, found = worker("states", "p0")
             if found != CONTAINERS:
                 raise SystemExit(f"{found} of {CONTAINERS} containers were found")
             return float(took)

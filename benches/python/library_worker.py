@@ -29,15 +29,15 @@ image:
 HEADS, DIGITS = "ghjkmnpqrstvwxyz", "0123456789abcdefghjkmnpqrstvwxyz"
 
 
-def timed(call: Callable[[], object]) -> tuple[float, object]:
-    """Milliseconds of a call, and what it returned."""
-    began = time.perf_counter()
+def timed(call: Callable[[], object]) -> tuple[float, float, object]:
+    """Milliseconds of a call, those of them in which it had a processor, and what it returned."""
+    began, at_work = time.perf_counter(), time.process_time()
     found = call()
-    return (time.perf_counter() - began) * 1e3, found
+    return (time.perf_counter() - began) * 1e3, (time.process_time() - at_work) * 1e3, found
 
 
 class Orders:
-    """The verbs; each answers with a number or with milliseconds and a count."""
+    """The verbs; each answers with a number, or with milliseconds, those on a processor and a count."""
 
     def __init__(self) -> None:
         import terok.lib.api
@@ -53,19 +53,19 @@ class Orders:
             (folder / name / "project.yml").write_text(PROJECT.format(name=name))
         return most
 
-    def list_projects(self) -> tuple[float, int]:
+    def list_projects(self) -> tuple[float, float, int]:
         """List them."""
-        took, found = timed(self.api.list_projects)
-        return took, len(found)
+        *took, found = timed(self.api.list_projects)
+        return *took, len(found)
 
     def task_new(self, project: str) -> float:
         """Create a task."""
         return timed(lambda: self.api.task_new(project))[0]
 
-    def get_tasks(self, project: str) -> tuple[float, int]:
+    def get_tasks(self, project: str) -> tuple[float, float, int]:
         """List the tasks of a project."""
-        took, found = timed(lambda: self.api.get_tasks(project))
-        return took, len(found)
+        *took, found = timed(lambda: self.api.get_tasks(project))
+        return *took, len(found)
 
     def fill(self, project: str, most: int) -> int:
         """Copy the files of a task that the implementation wrote until there are so many."""
@@ -101,11 +101,11 @@ class Orders:
         """The containers of the tasks."""
         return [self.api.container_name(project, "cli", task.task_id) for task in self.api.get_tasks(project)]
 
-    def states(self, project: str) -> tuple[float, int]:
+    def states(self, project: str) -> tuple[float, float, int]:
         """Ask for the states of the tasks' containers; how many have one."""
         tasks = self.api.get_tasks(project)
-        took, found = timed(lambda: self.api.get_all_task_states(project, tasks))
-        return took, sum(state is not None for state in found.values())
+        *took, found = timed(lambda: self.api.get_all_task_states(project, tasks))
+        return *took, sum(state is not None for state in found.values())
 
 
 def identifier(number: int) -> str:
