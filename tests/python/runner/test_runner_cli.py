@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import sys
 
 import pytest
 from e2e_site import Site
@@ -198,6 +200,32 @@ def test_what_cannot_be_archived_is_not_deleted(site: Site, projects: Projects):
 
 def test_an_unknown_task_can_be_deleted(site: Site, projects: Projects):
     assert tasks.task_delete(projects.new(image=False), "m0aaa").warnings == []
+
+
+_KILLED = """
+import os, signal, sys
+from terok.lib.orchestration.task_runners import container, task_run_cli
+launched = container._run_container
+def killed(**launch):
+    launched(**launch)
+    os.kill(os.getpid(), signal.SIGKILL)
+container._run_container = killed
+task_run_cli(*sys.argv[1:])
+"""
+
+
+# improves: 31-open-killed-launch
+def test_a_launch_whose_process_was_killed_is_taken_back_before_anybody_goes_on_with_it(site: Site, projects: Projects):
+    project = projects.new()
+    task, other = tasks.task_new(project), tasks.task_new(project)
+    name = f"{project}-cli-{task}"
+    assert site.run(sys.executable, "-c", _KILLED, project, task).returncode == -signal.SIGKILL
+    first = resolve_container_uuid(name)
+    assert tasks.get_task_meta(project, task).mode is None
+    task_run_cli(project, task)
+    second = resolve_container_uuid(name)
+    task_run_cli(project, other)
+    assert second != first and resolve_container_uuid(name) == second and site.state_of(name) == "running"
 
 
 def test_a_container_reaches_its_services_over_tcp_as_well(site: Site, projects: Projects):

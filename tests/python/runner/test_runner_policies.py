@@ -103,6 +103,24 @@ def test_a_failed_launch_leaves_a_task_that_never_ran(pretended, monkeypatch):
     assert other.mode is None and other.provider is None
 
 
+# improves: 31-open-deleted-meanwhile
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_task_that_is_deleted_during_its_launch_keeps_no_container(pretended, monkeypatch, begun):
+    project = pretended.project()
+    task = pretended.task(project)
+
+    def deleted(self, **launch):
+        # A deletion marks the task before it looks for containers.
+        if begun:
+            tasks.mark_task_deleting(project, task)
+        else:
+            tasks.task_delete(project, task)
+        return launch["name"]
+
+    monkeypatch.setattr("runner_site.PretendRunner.launch_prepared", deleted)
+    assert "was deleted" in refused(task_run_cli, project, task)
+
+
 _HOLD = """
 import sys
 from terok.lib.core.projects import load_project

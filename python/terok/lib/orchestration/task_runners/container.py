@@ -56,10 +56,14 @@ def loaded(project_id: str, task_id: str, mode: str | None) -> tuple[ProjectConf
     Raises:
         SystemExit: see :func:`check_launch_allowed`; unknown project or task, another mode, or a task on its way out.
     """
-    from terok.lib.core import projects
+    from terok_sandbox import launch
+
+    from terok.lib.core import config, projects
     from terok.lib.orchestration.tasks import meta as metadata
 
     check_launch_allowed()
+    # First, so that nobody goes on with a container that a later launch would take back with its dead launcher's rest.
+    launch.recover(cfg=config.make_sandbox_config())
     project = projects.load_project(project_id)
     if _oci_runtime(project) == "krun":
         _validate_krun_compatibility(project)
@@ -79,19 +83,24 @@ def loaded(project_id: str, task_id: str, mode: str | None) -> tuple[ProjectConf
 def launching(project: ProjectConfig, task_id: str, cname: str) -> Iterator[None]:
     """The part of a launch that leaves traces: one launcher at a time, and all is taken back when the block raises.
 
-    A second launcher is refused before it mints tokens, which would end those of the first one's container.
+    A second launcher is refused before it mints tokens, which would end those of the first one's container. A deletion
+    that began meanwhile has looked for containers already, so that the new one must go.
 
     Raises:
-        SystemExit: the container exists or is being launched.
+        SystemExit: the container exists or is being launched, or the task was deleted.
     """
     from terok_sandbox import launch
 
     from terok.lib.core import config
+    from terok.lib.orchestration.tasks import meta as metadata
 
     cfg = config.make_sandbox_config()
     with launch.guarded(cname, cfg=cfg):
         launch.note_token(cname, project.id, task_id, cfg=cfg)
         yield
+        meta = metadata.read_task_meta(metadata.tasks_meta_dir(project.id), task_id)
+        if meta is None or meta.get("deleting"):
+            raise SystemExit(f"task {task_id} was deleted while its container `{cname}` was started")
 
 
 def _agent_runner(project: ProjectConfig) -> AgentRunner:
