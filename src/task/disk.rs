@@ -136,6 +136,18 @@ impl Folder {
         }
     }
 
+    /// Inode, size, and times of the last changes of content and of the inode, in nanoseconds; zeros without a file.
+    pub(crate) fn stamp(&self, name: &str) -> [i128; 4] {
+        let Ok(found) = rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) else { return [0; 4] };
+        let nanos = |seconds: i64, rest: u64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        [
+            i128::from(found.st_ino),
+            i128::from(found.st_size),
+            nanos(found.st_mtime, found.st_mtime_nsec),
+            nanos(found.st_ctime, found.st_ctime_nsec),
+        ]
+    }
+
     /// Removes one file; one that is not there is no failure.
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.0, name, AtFlags::empty()) {

@@ -20,6 +20,7 @@ mod hold;
 pub mod hook;
 pub mod id;
 mod list;
+mod memory;
 pub mod moment;
 pub mod name;
 mod quick;

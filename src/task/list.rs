@@ -3,7 +3,7 @@
 //! One pass over the directory; a file that cannot be read is told about and hides nobody else. A task of which one
 //! file is missing or only half written is listed with what the rest says.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::book::{Book, Meta};
 use crate::disk::Folder;
 use crate::fault::TaskError;
+use crate::memory::{self, Known, Stamp};
 use crate::work;
 
 /// From so many tasks on it pays to read them in several threads.
@@ -62,29 +63,65 @@ pub fn list(book: &Book, project: &str, tasks_root: Option<&Path>) -> Listing {
         }
     };
     ids.sort_unstable();
+    let known = memory::recall(book.dir(), project);
     let roots = tasks_root.and_then(|root| work::Root::open(root).ok());
     let read = |ids: &[String]| {
-        let mut part = Listing::default();
+        let mut part = Part::default();
         for id in ids {
-            match row(book, &folder, project, id, tasks_root, roots.as_ref()) {
-                Ok((row, trouble)) => {
-                    part.rows.extend(row);
-                    part.trouble.extend(trouble.iter().map(explain));
-                }
-                Err(error) => part.trouble.push(explain(&error)),
-            }
+            let stamp = memory::stamp(&folder, id);
+            let recorded = match known.get(id).filter(|(then, _)| *then == stamp) {
+                Some((_, row)) => Ok((Some(row.clone()), Vec::new())),
+                None => recorded(book, &folder, project, id),
+            };
+            part.add(stamp, recorded, |row| complete(row, tasks_root, roots.as_ref()));
         }
         part
     };
-    for part in in_parts(&ids, read) {
-        listing.rows.extend(part.rows);
-        listing.trouble.extend(part.trouble);
+    let parts = in_parts(&ids, read);
+    if parts.iter().any(|part| part.is_news(&known)) || known.len() > ids.len() {
+        let fresh = parts.iter().flat_map(|part| &part.fresh);
+        memory::keep(
+            book.dir(),
+            project,
+            fresh.map(|(stamp, row)| (row.task_id.clone(), (*stamp, row.clone()))).collect(),
+        );
+    }
+    for part in parts {
+        listing.rows.extend(part.listing.rows);
+        listing.trouble.extend(part.listing.trouble);
     }
     listing
 }
 
+/// A part of a listing, and what of it can be remembered.
+#[derive(Default)]
+struct Part {
+    listing: Listing,
+    fresh: Vec<(Stamp, Row)>,
+}
+
+impl Part {
+    fn add(&mut self, stamp: Stamp, recorded: Recorded, complete: impl Fn(&mut Row)) {
+        let (row, trouble) = recorded.unwrap_or_else(|error| (None, vec![error]));
+        if let Some(mut row) = row {
+            if trouble.is_empty() && memory::is_settled(&stamp) {
+                self.fresh.push((stamp, row.clone()));
+            }
+            complete(&mut row);
+            self.listing.rows.push(row);
+        }
+        self.listing.trouble.extend(trouble.iter().map(explain));
+    }
+
+    fn is_news(&self, known: &Known) -> bool {
+        self.fresh.iter().any(|(stamp, row)| known.get(&row.task_id).is_none_or(|(then, _)| then != stamp))
+    }
+}
+
+type Recorded = Result<(Option<Row>, Vec<TaskError>), TaskError>;
+
 /// Reads long lists in several threads, each a part, in the order of the list.
-fn in_parts(ids: &[String], read: impl Fn(&[String]) -> Listing + Sync) -> Vec<Listing> {
+fn in_parts(ids: &[String], read: impl Fn(&[String]) -> Part + Sync) -> Vec<Part> {
     let hands = std::thread::available_parallelism().map_or(1, |hands| hands.get().min(4));
     if ids.len() < PART || hands == 1 {
         return vec![read(ids)];
@@ -104,9 +141,13 @@ pub fn one(book: &Book, project: &str, id: &str, tasks_root: Option<&Path>) -> R
     crate::book::check_name("task identifier", id)?;
     let Some(folder) = book.open()? else { return Ok(None) };
     let roots = tasks_root.and_then(|root| work::Root::open(root).ok());
-    match row(book, &folder, project, id, tasks_root, roots.as_ref())? {
+    match recorded(book, &folder, project, id)? {
         (None, mut trouble) if !trouble.is_empty() => Err(trouble.remove(0)),
-        (row, _) => Ok(row),
+        (None, _) => Ok(None),
+        (Some(mut row), _) => {
+            complete(&mut row, tasks_root, roots.as_ref());
+            Ok(Some(row))
+        }
     }
 }
 
@@ -114,24 +155,16 @@ fn explain(error: &TaskError) -> String {
     base::fault::explain(error)
 }
 
-fn row(
-    book: &Book,
-    folder: &Folder,
-    project: &str,
-    id: &str,
-    tasks_root: Option<&Path>,
-    roots: Option<&work::Root>,
-) -> Result<(Option<Row>, Vec<TaskError>), TaskError> {
+/// What the files of the task say.
+fn recorded(book: &Book, folder: &Folder, project: &str, id: &str) -> Recorded {
     let (meta, trouble) = book.read_leniently(folder, id)?;
     let Some(meta) = meta else { return Ok((None, trouble)) };
-    let status = roots.map(|roots| roots.status(id)).unwrap_or_default();
-    let workspace = text(&meta, "workspace").or_else(|| tasks_root.map(|root| shown(root.join(id))));
     Ok((
         Some(Row {
             task_id: id.to_owned(),
             project_id: project.to_owned(),
             mode: text(&meta, "mode"),
-            workspace: workspace.unwrap_or_default(),
+            workspace: text(&meta, "workspace").unwrap_or_default(),
             web_port: number(&meta, "web_port"),
             web_token: text(&meta, "web_token"),
             backend: text(&meta, "backend"),
@@ -143,15 +176,20 @@ fn row(
             deleting: meta.get("deleting").is_some_and(crate::claude::is_true),
             initialized: meta.get("ready_at").is_some_and(|value| !value.is_null()),
             created_at: text(&meta, "created_at"),
-            work_status: status.status,
-            work_message: status.message,
+            work_status: None,
+            work_message: None,
         }),
         trouble,
     ))
 }
 
-fn shown(path: PathBuf) -> String {
-    path.to_string_lossy().into_owned()
+/// Adds what the agent says now, and the directory of a task that does not know its own.
+fn complete(row: &mut Row, tasks_root: Option<&Path>, roots: Option<&work::Root>) {
+    let status = roots.map(|roots| roots.status(&row.task_id)).unwrap_or_default();
+    (row.work_status, row.work_message) = (status.status, status.message);
+    if let (true, Some(root)) = (row.workspace.is_empty(), tasks_root) {
+        row.workspace = root.join(&row.task_id).to_string_lossy().into_owned();
+    }
 }
 
 fn text(meta: &Meta, key: &str) -> Option<String> {

@@ -152,3 +152,29 @@ fn long_lists_are_whole_and_in_order() {
     assert_eq!(seen, ids);
     assert!(listing.trouble.is_empty());
 }
+
+#[test]
+fn what_is_remembered_is_never_older_than_the_files() {
+    let (dir, book) = scratch();
+    std::fs::create_dir_all(book.dir()).unwrap();
+    let path = book.meta_path("k1aaa").unwrap();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    let put = |text: &str| {
+        // In place, of the same length and with the same time: only the inode's own time tells.
+        std::fs::write(&path, text).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+    };
+    let seen = || list(&book, "p", Some(dir.path())).rows.into_iter().next().and_then(|row| row.exit_code);
+    for number in 0..200 {
+        put(&format!("exit_code: {}\n", number % 10));
+        assert_eq!((seen(), seen()), (Some(number % 10), Some(number % 10)));
+        if number % 100 == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(250));
+            assert_eq!((seen(), seen()), (Some(0), Some(0)), "remembered now");
+        }
+    }
+    assert!(book.update("k1aaa", &map(json!({"exit_code": 77})), &[]).unwrap());
+    assert_eq!(seen(), Some(77));
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(seen(), None);
+}
