@@ -1,37 +1,20 @@
 """A home of its own for every test, with nothing configured."""
 
 import pytest
-
-GONE = ("TEROK_ROOT", "TEROK_STATE_DIR", "TEROK_SANDBOX_LIVE_DIR", "TEROK_SANDBOX_STATE_DIR", "TEROK_RUNTIME",
-        "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "EDITOR", "VISUAL")  # fmt: skip
+from fixtures.account import settled, writer
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    for name in GONE:
-        monkeypatch.delenv(name, raising=False)
-    for name, below in {
-        "HOME": ".",
-        "TEROK_ROOT": "state",
-        "TEROK_CONFIG_DIR": "system",
-        "TEROK_CONFIG_FILE": ".config/terok/config.yml",
-        "GIT_CONFIG_GLOBAL": "gitconfig",
-    }.items():
-        monkeypatch.setenv(name, str(tmp_path / below))
-    from terok.lib.core import config
-
-    config._validated_config_cache = config._raw_config_cache = None
-    return tmp_path
+    return settled(
+        tmp_path, monkeypatch, TEROK_ROOT="state", TEROK_CONFIG_DIR="system",
+        TEROK_CONFIG_FILE=".config/terok/config.yml", GIT_CONFIG_GLOBAL="gitconfig",
+    )  # fmt: skip
 
 
 @pytest.fixture
 def configure(home):
-    def write(text):
-        path = home / ".config/terok/config.yml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    return write
+    return writer(home / ".config/terok/config.yml")
 
 
 @pytest.fixture

@@ -1,30 +1,15 @@
 """A home of its own for every test, with one project; podman is never asked."""
 
 import pytest
-
-GONE = ("TEROK_STATE_DIR", "TEROK_SANDBOX_LIVE_DIR", "TEROK_SANDBOX_STATE_DIR", "TEROK_CONFIG_FILE", "NO_COLOR",
-        "FORCE_COLOR")  # fmt: skip
+from fixtures.account import settled, writer
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    for name in GONE:
-        monkeypatch.delenv(name, raising=False)
-    for name, below in {
-        "HOME": ".",
-        "TEROK_ROOT": "state",
-        "TEROK_CONFIG_DIR": "system",
-        "XDG_CONFIG_HOME": "config",
-        "XDG_DATA_HOME": "data",
-        "XDG_STATE_HOME": "xdg-state",
-        "XDG_RUNTIME_DIR": "run",
-        "GIT_CONFIG_GLOBAL": "gitconfig",
-    }.items():
-        monkeypatch.setenv(name, str(tmp_path / below))
-    from terok.lib.core import config
-
-    config._validated_config_cache = config._raw_config_cache = None
-    return tmp_path
+    return settled(
+        tmp_path, monkeypatch, TEROK_ROOT="state", TEROK_CONFIG_DIR="system", XDG_CONFIG_HOME="config",
+        XDG_DATA_HOME="data", XDG_STATE_HOME="xdg-state", XDG_RUNTIME_DIR="run", GIT_CONFIG_GLOBAL="gitconfig",
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -32,9 +17,7 @@ def project(home):
     """The project ``p1``; returns a function that writes its file anew."""
 
     def write(text="project:\n  id: p1\n  security_class: online\n", name="p1"):
-        path = home / f"config/terok/projects/{name}/project.yml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        writer(home / f"config/terok/projects/{name}/project.yml")(text)
 
     write()
     return write
