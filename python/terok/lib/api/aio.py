@@ -4,8 +4,10 @@
 run the same code: what is replaced on :mod:`terok.lib.api` is what the twin calls. Objects have twins of their blocking
 methods through :func:`of`: ``await aio.of(project).list_tasks()``.
 
-A caller that is cancelled stops waiting; the call itself is finished by its thread. User mistakes stay ``SystemExit``:
-catch it where you await.
+What a twin returns is a future whose work has been handed to a thread already. User mistakes stay ``SystemExit``: catch
+it where you await. A future carries it through ``gather`` and ``wait_for``; a *task* that ends with it ends the whole
+loop, which is why twins are no coroutines. A caller that is cancelled stops waiting; the call itself is finished by its
+thread, and the interpreter waits for that at its end.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import contextvars
 import functools
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -44,11 +46,16 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-async def call(function: Callable[..., _Result], /, *args: Any, **keywords: Any) -> _Result:
-    """Await ``function(*args, **keywords)``, run on a thread with the context variables of the caller."""
+def call(function: Callable[..., _Result], /, *args: Any, **keywords: Any) -> asyncio.Future[_Result]:
+    """Start ``function(*args, **keywords)`` on a thread, with the context variables of the caller; await the result.
+
+    Raises:
+        RuntimeError: No event loop runs here.
+    """
+    loop = asyncio.get_running_loop()
     context = contextvars.copy_context()
     work = functools.partial(context.run, function, *args, **keywords)
-    return await asyncio.get_running_loop().run_in_executor(_threads(), work)
+    return loop.run_in_executor(_threads(), work)
 
 
 class of:
@@ -57,11 +64,11 @@ class of:
     def __init__(self, target: object) -> None:
         self._target = target
 
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+    def __getattr__(self, name: str) -> Callable[..., asyncio.Future[Any]]:
         if name.startswith("_"):
             raise AttributeError(name)
 
-        def bound(*args: Any, **keywords: Any) -> Awaitable[Any]:
+        def bound(*args: Any, **keywords: Any) -> asyncio.Future[Any]:
             return call(_ask, self._target, name, args, keywords)
 
         bound.__name__ = name
@@ -73,17 +80,16 @@ def _ask(target: object, name: str, args: tuple[Any, ...], keywords: dict[str, A
     return found(*args, **keywords) if callable(found) else found
 
 
-def __getattr__(name: str) -> Callable[..., Awaitable[Any]]:
-    from inspect import isfunction
-
+def __getattr__(name: str) -> Callable[..., asyncio.Future[Any]]:
     from terok.lib import api
 
-    if name.startswith("_") or not isfunction(getattr(api, name, None)):
+    found = None if name.startswith("_") else getattr(api, name, None)
+    if not callable(found) or isinstance(found, type):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}: the API has no function of that name")
 
-    @functools.wraps(getattr(api, name))
-    async def twin(*args: Any, **keywords: Any) -> Any:
-        return await call(getattr(api, name), *args, **keywords)
+    @functools.wraps(found)
+    def twin(*args: Any, **keywords: Any) -> asyncio.Future[Any]:
+        return call(getattr(api, name), *args, **keywords)
 
     twin.__module__ = __name__
     return twin
@@ -92,4 +98,4 @@ def __getattr__(name: str) -> Callable[..., Awaitable[Any]]:
 def __dir__() -> list[str]:
     from terok.lib import api
 
-    return sorted({*globals(), *(name for name in api.__all__ if name.islower())})
+    return sorted({*globals(), *(name for name in api.__all__ if name.islower() and name not in api.HOMES)})
