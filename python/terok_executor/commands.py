@@ -316,7 +316,7 @@ def _handle_setup(
     if not no_images:
         # Last, because the first time takes minutes.
         _build_images_with_banner(base, family)
-    print("next: `terok-executor auth claude --api-key -`, then `terok-executor run claude . -p \"…\"`")
+    print('next: `terok-executor auth claude --api-key -`, then `terok-executor run claude . -p "…"`')
 
 
 def _print_setup_status(base: str, family: str | None, cfg: SandboxConfig | None = None) -> bool:

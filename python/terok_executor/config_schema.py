@@ -6,6 +6,7 @@ import typing
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
+from terok_native.kept import kept
 from terok_sandbox.config_schema import SandboxConfigView
 
 
@@ -28,6 +29,7 @@ class RawImageSection(BaseModel):
     user_snippet_file: str | None = Field(default=None, description="File with Dockerfile lines of your own.")
 
 
+@kept
 class ExecutorConfigView(SandboxConfigView):
     """The sandbox's sections and ``image``."""
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from terok_native.kept import kept
+
 if TYPE_CHECKING:
     from terok_sandbox.config import SandboxConfig
     from terok_sandbox.runtime import ContainerRuntime
@@ -31,6 +33,7 @@ def ensure_krun_host_keypair(*, cfg: SandboxConfig | None = None, runtime_dir: P
     raise SystemExit(_UNAVAILABLE)
 
 
+@kept
 class KrunHost:
     """The host side of microVM containers; every use is refused, see the module."""
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from terok_native.kept import kept
 
+
+@kept
 @dataclass(frozen=True)
 class TaskStorageInfo:
     """Bytes of one task's workspace and of its agent configuration."""
@@ -34,6 +37,7 @@ class TaskStorageInfo:
         return [cls.measure(Path(tasks_root) / name) for name in _lib.agents_child_names(tasks_root)]
 
 
+@kept
 @dataclass(frozen=True)
 class SharedMountStorageInfo:
     """Bytes of one directory that all containers share."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from terok_native import _lib
+from terok_native.kept import kept
 
 from terok_sandbox.paths import config_root, namespace_config_root, runtime_root, state_root, vault_root
 
@@ -115,6 +116,7 @@ def _default_experimental() -> bool:
     return experimental_enabled()
 
 
+@kept
 @dataclass(frozen=True)
 class SandboxConfig:
     """Directories, ports, credentials tiers and transport of one sandbox.

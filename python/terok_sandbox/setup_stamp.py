@@ -7,11 +7,13 @@ from enum import Enum
 from pathlib import Path
 
 from terok_native import _lib
+from terok_native.kept import kept
 from terok_util import paths as _namespace
 
 _SCHEMA = 1
 
 
+@kept
 class SetupVerdict(Enum):
     """Whether set-up must run, and why."""
 

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from terok_native.kept import kept
+
 if TYPE_CHECKING:
     import argparse
 
 
+@kept
 @dataclass(frozen=True)
 class ArgDef:
     """One argument; *name* may hold several spellings separated by ``/`` (``-t/--timeout``)."""
@@ -32,6 +35,7 @@ class ArgDef:
     required: bool = False
 
 
+@kept
 @dataclass(frozen=True)
 class CommandDef:
     """One node; *group* is only a tag, *extras* belongs to whoever composes trees."""
@@ -75,6 +79,7 @@ class KeyRow(NamedTuple):
     public_key: str
 
 
+@kept
 class CommandTree:
     """An ordered collection of root nodes."""
 

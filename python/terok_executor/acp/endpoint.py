@@ -6,9 +6,12 @@ import socket
 from enum import StrEnum
 from pathlib import Path
 
+from terok_native.kept import kept
+
 _LIMIT_S = 0.2
 
 
+@kept
 class ACPEndpointStatus(StrEnum):
     """Being served, could be served, cannot be served."""
 

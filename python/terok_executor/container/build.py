@@ -14,6 +14,7 @@ import typing
 from pathlib import Path
 
 from terok_native import _lib
+from terok_native.kept import kept
 
 DEFAULT_BASE_IMAGE = "fedora:44"
 """Base image of a user who names none."""
@@ -27,6 +28,7 @@ BOOTSTRAP_IMAGE = "localhost/terok-base:debian-13"
 """The base image :func:`make_base_image` makes."""
 
 
+@kept
 class BuildError(RuntimeError):
     """An image could not be built, or a name or recipe it depends on is not valid."""
 
@@ -40,6 +42,7 @@ class ImageSet:
     l1_sidecar: str | None = None
 
 
+@kept
 @dataclasses.dataclass(frozen=True)
 class ImageBuilder:
     """Builds and names the images of one base image; ``family`` (``deb`` or ``rpm``) where it cannot be guessed."""

@@ -127,9 +127,7 @@ def explain_exit(name: str, code: int, timeout: int) -> str:
 
 def _out_of_memory(name: str) -> bool:
     try:
-        done = subprocess.run(
-            ["podman", "container", "inspect", name], capture_output=True, timeout=10, check=True
-        )
+        done = subprocess.run(["podman", "container", "inspect", name], capture_output=True, timeout=10, check=True)
         return bool(json.loads(done.stdout)[0]["State"].get("OOMKilled"))
     except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError):
         return False

@@ -21,6 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terok_native.kept import kept
+
 from terok_executor.container import follow as following
 from terok_executor.container import gating
 from terok_executor.container import logs as _logs
@@ -48,6 +50,7 @@ _generate_task_id = planning.new_run_id
 _resolve_repo = resolve_repo
 
 
+@kept
 class AgentRunner:
     """Runs agents in containers: headless with a prompt, interactive, as a web front end, or a single tool.
 
@@ -264,9 +267,7 @@ class AgentRunner:
         """Return what the container wrote; see :func:`terok_executor.container.logs.read_logs`."""
         return _logs.read_logs(container_name, tail=tail, timestamps=timestamps, since=since)
 
-    def capture_logs(
-        self, container_name: str, dest: Path, *, timestamps: bool = True, timeout: float = 60.0
-    ) -> bool:
+    def capture_logs(self, container_name: str, dest: Path, *, timestamps: bool = True, timeout: float = 60.0) -> bool:
         """Archive both output streams; see :func:`terok_executor.container.logs.capture_logs`."""
         return _logs.capture_logs(container_name, dest, timestamps=timestamps, timeout=timeout)
 

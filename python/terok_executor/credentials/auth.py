@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from terok_native.kept import kept
+
 from terok_executor.credentials.oauth import AuthSession, prepare_oauth_session
 from terok_executor.credentials.provider import AuthProvider
 
@@ -52,6 +54,7 @@ def api_key_command(cfg: AuthKeyConfig) -> list[str]:
     )
 
 
+@kept
 @dataclasses.dataclass(frozen=True)
 class Authenticator:
     """Gets a credential for one entry; an unknown name is noticed when it is used."""

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terok_native.kept import kept
+
 from terok_executor.credentials.provider import AuthProvider
 from terok_executor.provider.providers import AgentProvider, provider_from, resolve_provider
 from terok_executor.roster.types import HelpSpec, InstallSpec, MountDef, SidecarSpec, VaultRoute
@@ -25,6 +27,7 @@ def _user_agents_dir() -> Path:
     return user_agents_dir()
 
 
+@kept
 @dataclass(frozen=True)
 class AgentRoster:
     """All entries by aspect; every table is in sorted name order, and properties give copies."""

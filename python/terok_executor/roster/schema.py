@@ -157,9 +157,9 @@ class Sidecar(_Section):
 class Install(_Section):
     """How the entry gets into the image."""
 
-    depends_on: Annotated[
-        list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
-    ] = Field(default_factory=list)
+    depends_on: Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)] = (
+        Field(default_factory=list)
+    )
     run_as_root: str = ""
     run_as_dev: str = ""
 

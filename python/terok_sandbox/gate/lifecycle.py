@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from terok_native.kept import kept
+
 from terok_sandbox.older_services import HookedService, sweep_units
 
 
+@kept
 @dataclass(frozen=True)
 class GateServerStatus:
     """How the gate is served: *mode* is ``daemon`` (by supervisors) or ``none``, *transport* ``socket`` or ``tcp``."""
@@ -22,6 +25,7 @@ class GateServerStatus:
     transport: str | None = None
 
 
+@kept
 class GateServerManager(HookedService):
     """The gate of one configuration (default: the host's), as its front ends manage it."""
 

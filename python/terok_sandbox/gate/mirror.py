@@ -14,6 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from terok_native.kept import kept
+
 # For annotations only: it is loaded when an upstream is reached over SSH.
 if TYPE_CHECKING:
     from terok_sandbox.gate.identity import ScopeIdentity
@@ -63,6 +65,7 @@ class CommitInfo(TypedDict):
     commit_author: str
 
 
+@kept
 @dataclass(frozen=True)
 class GateStalenessInfo:
     """How a branch of the mirror compares with the upstream's.
@@ -82,6 +85,7 @@ class GateStalenessInfo:
     error: str | None
 
 
+@kept
 class GateAuthNotConfigured(RuntimeError):
     """The upstream is reached over SSH, and the vault has no key for the project."""
 

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from terok_native.kept import kept
+
 if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
 
@@ -23,6 +25,7 @@ __all__ = ["DeleteProjectResult", "delete"]
 _NOT_ARCHIVED = {"mounts"}
 
 
+@kept
 class DeleteProjectResult(TypedDict):
     """What went, what stayed and why, and where the archive is."""
 

@@ -1,8 +1,8 @@
 """How much room images, shared directories and projects take, in bytes.
 
 Layers that images share count once: for the layers below projects, else for the first project that has them. An
-image's own size, as podman tells it, includes everything below it. Copies that podman makes for user mappings are not in
-any of this, because it does not tell about them.
+image's own size, as podman tells it, includes everything below it. Copies that podman makes for user mappings are not
+in any of this, because it does not tell about them.
 """
 
 from __future__ import annotations

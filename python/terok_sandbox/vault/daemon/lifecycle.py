@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terok_native.kept import kept
+
 from terok_sandbox.older_services import HookedService, sweep_units
 from terok_sandbox.vault.daemon.status import VaultStatus
 
@@ -30,6 +32,7 @@ class VaultUnreachableError(RuntimeError):
         self.db_path = db_path
 
 
+@kept
 class VaultManager(HookedService):
     """The vault of one configuration (default: the host's), as its front ends manage it."""
 

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from terok_native.kept import kept
+
 if TYPE_CHECKING:
     from terok_sandbox.config import PassphraseSource
 
 VaultMode = Literal["systemd", "daemon", "none"]
 
 
+@kept
 @dataclass(frozen=True)
 class VaultStatus:
     """What is known about the vault.

@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from terok_native import _lib
+from terok_native.kept import kept
 
 if TYPE_CHECKING:
     from terok_sandbox.config import PassphraseSource
 
 
+@kept
 class NoPassphraseError(RuntimeError):
     """No passphrase tier yields a value."""
 
 
+@kept
 class WrongPassphraseError(RuntimeError):
     """The passphrase does not open the database, or a configured tier failed."""
 
@@ -50,14 +53,16 @@ def resolve_passphrase_with_source(
     Raises:
         WrongPassphraseError: a configured tier failed; lower tiers are then not asked.
     """
-    if found := _lib.vault_resolve_passphrase({
-        "session_file": None if passphrase_file is None else str(passphrase_file),
-        "systemd_creds_file": None if systemd_creds_file is None else str(systemd_creds_file),
-        "use_keyring": use_keyring,
-        "keyring_may_ask": True,
-        "passphrase_command": passphrase_command,
-        "config_passphrase": config_fallback,
-    }):
+    if found := _lib.vault_resolve_passphrase(
+        {
+            "session_file": None if passphrase_file is None else str(passphrase_file),
+            "systemd_creds_file": None if systemd_creds_file is None else str(systemd_creds_file),
+            "use_keyring": use_keyring,
+            "keyring_may_ask": True,
+            "passphrase_command": passphrase_command,
+            "config_passphrase": config_fallback,
+        }
+    ):
         return found
     if prompt_on_tty and sys.stdin is not None and sys.stdin.isatty():
         return prompt_passphrase(), "prompt"

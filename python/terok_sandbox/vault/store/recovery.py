@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from terok_native.kept import kept
+
 if TYPE_CHECKING:
     from terok_sandbox.config import PassphraseSource, SandboxConfig
 
@@ -18,6 +20,7 @@ def _config(cfg: SandboxConfig | None) -> SandboxConfig:
     return cfg or SandboxConfig()
 
 
+@kept
 @dataclass(frozen=True)
 class RecoveryStatus:
     """*acknowledged*: the operator has said that a copy exists; *source*: the tier that has the passphrase now."""
