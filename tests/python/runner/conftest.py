@@ -80,12 +80,12 @@ class Pretended:
         self.settings = root / "config.yml"
         self.settings.write_text("vault: {bypass_no_secret_protection: true}\n")
 
-    def project(self, project: str = "p", **sections: object) -> str:
-        folder = self.root / "home/.config/terok/projects" / project
+    def project(self, name: str = "p", /, **sections: object) -> str:
+        folder = self.root / "home/.config/terok/projects" / name
         folder.mkdir(parents=True)
         text = json.dumps({"project": {"security_class": "online"}, **sections})
         (folder / "project.yml").write_text(text)
-        return project
+        return name
 
     def task(self, project: str, **fields: object) -> str:
         """A fresh task, with these keys in its metadata."""

@@ -10,19 +10,11 @@ import sys
 
 import pytest
 from terok.lib.orchestration import ports, tasks
-from terok.lib.orchestration.task_runners import (
-    HeadlessRunRequest,
-    config,
-    container,
-    headless,
-    shield,
-    task_followup_headless,
-    task_restart,
-    task_run_cli,
-    task_run_headless,
-    task_run_toad,
-    toad,
-)
+from terok.lib.orchestration.task_runners import config, container, headless, shield, toad
+from terok.lib.orchestration.task_runners.cli import task_run_cli
+from terok.lib.orchestration.task_runners.headless import HeadlessRunRequest, task_followup_headless, task_run_headless
+from terok.lib.orchestration.task_runners.restart import task_restart
+from terok.lib.orchestration.task_runners.toad import task_run_toad
 from terok_sandbox import port_registry
 
 
