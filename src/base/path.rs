@@ -284,10 +284,30 @@ fn home_of(name: &OsStr) -> Option<PathBuf> {
 
 /// Absolute form of `path` with links followed as far as it exists; the rest is appended with `.` and `..` folded.
 pub fn resolve(path: &Path) -> PathBuf {
-    let mut known = match path.is_absolute() {
+    let start = match path.is_absolute() {
         true => PathBuf::from("/"),
         false => std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
     };
+    if path.components().any(|part| part == Component::ParentDir) {
+        return resolve_by_parts(start, path);
+    }
+    // One walk for the whole path, and one for each part at its end that does not exist.
+    let whole: PathBuf = start.join(path).components().collect();
+    let mut known = whole.as_path();
+    loop {
+        match (known.canonicalize(), known.parent()) {
+            (Ok(real), _) => {
+                return real.join(whole.strip_prefix(known).unwrap_or(Path::new(""))).components().collect();
+            }
+            (Err(_), Some(parent)) => known = parent,
+            (Err(_), None) => return whole,
+        }
+    }
+}
+
+/// With `..` in it, every part must be followed before the next: the parent of a link's target is meant.
+fn resolve_by_parts(start: PathBuf, path: &Path) -> PathBuf {
+    let mut known = start;
     for part in path.components() {
         match part {
             Component::Normal(name) => {
@@ -308,6 +328,32 @@ pub fn resolve(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_resolved_as_far_as_they_exist() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(real.join("a/b")).unwrap();
+        std::os::unix::fs::symlink("a/b", real.join("link")).unwrap();
+        std::os::unix::fs::symlink("nowhere", real.join("dangling")).unwrap();
+        for (given, expected) in [
+            ("a/b", "a/b"),
+            ("link", "a/b"),
+            ("link/x/y", "a/b/x/y"),
+            ("link/./x/", "a/b/x"),
+            ("link/..", "a"),
+            ("link/../x", "a/x"),
+            ("x/../y", "y"),
+            ("dangling/x", "dangling/x"),
+            ("", ""),
+        ] {
+            assert_eq!(resolve(&real.join(given)), real.join(expected).components().collect::<PathBuf>(), "{given}");
+            let by_parts = resolve_by_parts(PathBuf::from("/"), &real.join(given));
+            assert_eq!(by_parts, resolve(&real.join(given)), "{given}");
+        }
+        assert_eq!(resolve(Path::new("/")), Path::new("/"));
+        assert_eq!(resolve(Path::new("missing/x")), std::env::current_dir().unwrap().join("missing/x"));
+    }
 
     #[test]
     fn root_has_the_system_directories() {
