@@ -1,6 +1,6 @@
 """The original that is measured beside ours, in a virtual environment of its own.
 
-`TEROK_BENCH_ORIGINAL` names one that exists; without it one is made in the cache, once. Where that is not possible the
+`TEROK_ORIGINAL` names one that exists; without it one is made in the cache, once. Where that is not possible the
 comparison is left out, and the reason is said: nothing is judged against an original that was not measured.
 """
 
@@ -14,9 +14,13 @@ from pathlib import Path
 
 VERSION = "0.8.0"
 WHEELS = ("agent-client-protocol==0.10.1", "asyncvarlink==0.3.1", f"terok=={VERSION}")
-VARIABLE = "TEROK_BENCH_ORIGINAL"
+VARIABLE = "TEROK_ORIGINAL"
 _NEWEST = 20
-_CHECK = f"import terok.lib.api; from importlib.metadata import version; assert version('terok') == '{VERSION}'"
+# Our own environment has that version as well once it has adopted the front ends.
+_CHECK = (
+    "import terok.lib.api; from importlib.metadata import version; from importlib.util import find_spec; "
+    f"assert version('terok') == '{VERSION}' and not find_spec('terok_native')"
+)
 
 
 class NotHere(Exception):
@@ -31,7 +35,7 @@ def environment(cache: Path) -> Path:
         _make(folder)
     done = _run(folder / "bin" / "python", "-c", _CHECK)
     if done is not None:
-        raise NotHere(f"`{folder}` does not hold terok {VERSION}: {done}")
+        raise NotHere(f"`{folder}` does not hold the original {VERSION}: {done}")
     return folder
 
 

@@ -107,6 +107,43 @@ class Orders:
         *took, found = timed(lambda: self.api.get_all_task_states(project, tasks))
         return *took, sum(state is not None for state in found.values())
 
+    def loop(self, project: str, rounds: int) -> list[float]:
+        """Milliseconds of the longest pause of an event loop, and of its longest pause at rest.
+
+        The loop wakes up every millisecond while calls of every kind that a front end makes run through their twins.
+        """
+        import asyncio
+
+        from terok.lib.api import aio
+
+        async def longest(work: asyncio.Future[object]) -> float:
+            pauses, last = [0.0], time.perf_counter()
+            while not work.done():
+                await asyncio.sleep(0.001)
+                now = time.perf_counter()
+                pauses.append(now - last - 0.001)
+                last = now
+            await work
+            return max(pauses) * 1e3
+
+        async def story() -> list[float]:
+            tasks = await aio.get_tasks(project)
+            name = tasks[0].task_id
+            found = [0.0, 0.0]
+            for number in range(rounds):
+                calls = (
+                    aio.get_tasks(project),
+                    aio.list_projects(),
+                    aio.get_all_task_states(project, tasks),
+                    aio.get_task_meta(project, name),
+                    aio.task_rename(project, name, f"turn {number}"),
+                )
+                found[0] = max(found[0], await longest(asyncio.gather(*calls)))
+                found[1] = max(found[1], await longest(asyncio.ensure_future(asyncio.sleep(0.02))))
+            return found
+
+        return asyncio.run(story())
+
 
 def identifier(number: int) -> str:
     """A well-formed identifier of a task for each number."""
