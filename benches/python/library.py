@@ -199,8 +199,8 @@ def linear(name: str, calls: dict[int, Callable[[], float]]) -> None:
 def stalls(folder: Path) -> None:
     """How long an event loop waits at most because of calls beside it; podman is a stand-in.
 
-    With the right to, the process goes before the machine's other work: waiting for a processor in use is not ours. What
-    else stops a loop that rests shows in the figure beside it, and the median leaves rare cases of it out.
+    With the right to, the process goes before the machine's other work: waiting for a processor in use is not ours.
+    What else stops a loop that rests shows in the figure beside it, and the median leaves rare cases of it out.
     """
     site = Site(OURS, folder / "loop")
     with site.worker(PATH=f"{without_containers(folder)}:{site.env['PATH']}") as worker:
