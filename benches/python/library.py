@@ -82,7 +82,7 @@ def judge(name: str, pair: Pair, rounds: int, bar: int, first: dict[str, float] 
     share = ratio(times["theirs"], times["ours"])
     ours, theirs = median(times["ours"]), median(times["theirs"])
     against = f"the original, {theirs:.1f} ms"
-    tell(name, f"{share:.0f} x ({ours:.2f} ms)", bar=f"{bar} x", against=against, met=share >= bar)
+    tell(name, f"{share:.1f} x ({ours:.2f} ms)", bar=f"{bar} x", against=against, met=share >= bar)
     if first:
         ours, theirs = first["ours"], first["theirs"]
         say(f"{name}, first call of a process: {ours:.1f} ms, original {theirs:.0f} ms ({theirs / ours:.0f} x)")
@@ -104,7 +104,8 @@ def imports(sites: dict[str, Site]) -> None:
     }
     # A difference of two starts may be next to nothing, so medians are compared and not pairs.
     ours, theirs = median(beyond["ours"]), median(beyond["theirs"])
-    share = theirs / max(ours, 0.1)
+    # Below a millisecond it is noise.
+    share = theirs / max(ours, 1.0)
     against = f"the original, {theirs:.0f} ms; both beyond `python -c pass`"
     tell("import terok.lib.api", f"{share:.0f} x ({ours:.1f} ms)", bar="20 x", against=against, met=share >= 20)
 
