@@ -4,7 +4,7 @@ There is no firewall in this version that would ask for a verdict: subscribing i
 and their values work.
 """
 
-from terok_util.lazy import Lazily
+from terok_util.lazy import lazily
 
 _HOMES = {
     "ALL_NOTIFY_CATEGORIES": "category",
@@ -26,13 +26,4 @@ _HOMES = {
     "read_installed_unit_version": "runtime.installer",
 }
 
-_lazily = Lazily(__name__, _HOMES)
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
-    return _lazily.find(name)
-
-
-def __dir__() -> list[str]:
-    return _lazily.names()
+__all__, __getattr__, __dir__ = lazily(__name__, _HOMES)

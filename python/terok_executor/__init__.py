@@ -4,7 +4,7 @@ Every public name is looked up when it is first used: importing the package read
 loads no other module.
 """
 
-from terok_util.lazy import Lazily
+from terok_util.lazy import lazily
 
 _HOMES = {
     "ACPEndpointStatus": "acp.endpoint",
@@ -58,13 +58,4 @@ _HOMES = {
 #: Tables that callers replace in their own module; never remembered here.
 _SHARED = {"AGENT_PROVIDERS", "AUTH_PROVIDERS", "PROVIDER_NAMES"}
 
-_lazily = Lazily(__name__, _HOMES, _SHARED)
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
-    return _lazily.find(name)
-
-
-def __dir__() -> list[str]:
-    return _lazily.names()
+__all__, __getattr__, __dir__ = lazily(__name__, _HOMES, _SHARED)

@@ -5,7 +5,7 @@ loads no other module. A name whose engine this version does not have raises ``I
 """
 
 # Name to module; ``/`` marks one of another package, ``:`` the name it has there.
-from terok_util.lazy import Lazily
+from terok_util.lazy import lazily
 
 _HOMES = {
     # Configuration
@@ -104,13 +104,4 @@ _HOMES = {
     "__version__": "_version",
 }
 
-_lazily = Lazily(__name__, _HOMES)
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
-    return _lazily.find(name)
-
-
-def __dir__() -> list[str]:
-    return _lazily.names()
+__all__, __getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -4,7 +4,7 @@ There is no firewall in this version: what asks for its state is told the truth 
 it is refused in one line.
 """
 
-from terok_util.lazy import Lazily
+from terok_util.lazy import lazily
 
 _HOMES = {
     "ArgDef": "/terok_util.cli_types",
@@ -18,13 +18,4 @@ _HOMES = {
     "shield_standalone_only": "commands",
 }
 
-_lazily = Lazily(__name__, _HOMES)
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
-    return _lazily.find(name)
-
-
-def __dir__() -> list[str]:
-    return _lazily.names()
+__all__, __getattr__, __dir__ = lazily(__name__, _HOMES)

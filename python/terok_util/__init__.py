@@ -3,7 +3,7 @@
 Names are looked up when they are first used, so importing the package costs next to nothing.
 """
 
-from terok_util.lazy import Lazily
+from terok_util.lazy import lazily
 
 _HOMES = {
     "ArgDef": "cli_types",
@@ -26,8 +26,7 @@ _HOMES = {
     "write_sensitive_file": "fs",
 }
 
-_lazily = Lazily(__name__, _HOMES)
-__all__ = list(_HOMES)
+__all__, _find, __dir__ = lazily(__name__, _HOMES)
 
 
 def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
@@ -35,8 +34,4 @@ def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing`
         from importlib import import_module
 
         return import_module(f"{__name__}.{name}")
-    return _lazily.find(name)
-
-
-def __dir__() -> list[str]:
-    return _lazily.names()
+    return _find(name)

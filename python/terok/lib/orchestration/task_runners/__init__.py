@@ -3,7 +3,7 @@
 Every name is found when it is first used.
 """
 
-from terok_util.lazy import Lazily
+from terok_util.lazy import lazily
 
 _HOMES = {
     "DetachedSummary": "headless",
@@ -16,13 +16,4 @@ _HOMES = {
     "task_run_toad": "toad",
 }
 
-_lazily = Lazily(__name__, _HOMES)
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
-    return _lazily.find(name)
-
-
-def __dir__() -> list[str]:
-    return _lazily.names()
+__all__, __getattr__, __dir__ = lazily(__name__, _HOMES)

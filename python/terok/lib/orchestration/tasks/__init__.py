@@ -3,7 +3,7 @@
 Every name is looked up in its module when it is first used and is an ordinary attribute of the package from then on.
 """
 
-from terok_util.lazy import Lazily
+from terok_util.lazy import lazily
 
 _HOMES = {
     "ArchivedTask": "archive",
@@ -52,13 +52,4 @@ _HOMES = {
     "write_task_meta": "meta",
 }
 
-_lazily = Lazily(__name__, _HOMES)
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str):  # type: ignore[no-untyped-def] # anything; `typing` is not loaded for one word
-    return _lazily.find(name)
-
-
-def __dir__() -> list[str]:
-    return _lazily.names()
+__all__, __getattr__, __dir__ = lazily(__name__, _HOMES)
