@@ -31,6 +31,16 @@ HOST = Path(__file__).resolve().parent
 IMAGE = "localhost/busybox:test"
 
 
+def no_rootless_podman() -> str:
+    """Why this process cannot run containers as a plain user; empty when it can."""
+    if os.getuid() == 0:
+        return "rootless Podman needs an unprivileged user: tests/host/with-test-host tests/host/as-tester"
+    if shutil.which("podman") is None:
+        return "podman is not installed"
+    done = subprocess.run(["podman", "info"], capture_output=True, text=True, timeout=60)
+    return "" if done.returncode == 0 else f"podman does not work: {done.stderr.strip()}"
+
+
 @dataclass(frozen=True)
 class Lane:
     """A way to run commands: `prefix` goes before the argv.

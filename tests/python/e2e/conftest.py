@@ -6,8 +6,6 @@ account's store then keeps).
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,22 +19,13 @@ REPOSITORY = HERE.parents[2]
 sys.path[:0] = [str(HERE), str(REPOSITORY / "tests/host"), str(REPOSITORY / "demo")]
 
 from e2e_site import AGENTS, Site, opened  # noqa: E402
-from lane import pytest_terminal_summary  # noqa: E402, F401
-
-
-def _cannot_run() -> str:
-    if os.getuid() == 0:
-        return "rootless Podman needs an unprivileged user: tests/host/with-test-host tests/host/as-tester"
-    if shutil.which("podman") is None:
-        return "podman is not installed"
-    done = subprocess.run(["podman", "info"], capture_output=True, text=True, timeout=60)
-    return "" if done.returncode == 0 else f"podman does not work: {done.stderr.strip()}"
+from lane import no_rootless_podman, pytest_terminal_summary  # noqa: E402, F401
 
 
 @pytest.fixture(scope="session")
 def image() -> tuple[str, str]:
     """The base image and the agent image, built when the account's store does not hold them as they are to be now."""
-    if reason := _cannot_run():
+    if reason := no_rootless_podman():
         pytest.skip(f"end to end: {reason}")
     from terok_executor.container.build import ImageBuilder, content_hashes, make_base_image
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,22 +20,13 @@ REPOSITORY = HERE.parents[2]
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e"), str(REPOSITORY / "tests/host")]
 
 from e2e_site import Site, opened  # noqa: E402
-from lane import pytest_terminal_summary  # noqa: E402, F401
+from lane import no_rootless_podman, pytest_terminal_summary  # noqa: E402, F401
 from runner_site import IMAGE, PretendRunner, Projects, build_image  # noqa: E402
-
-
-def _cannot_run() -> str:
-    if os.getuid() == 0:
-        return "rootless Podman needs an unprivileged user: tests/host/with-test-host tests/host/as-tester"
-    if shutil.which("podman") is None:
-        return "podman is not installed"
-    done = subprocess.run(["podman", "info"], capture_output=True, text=True, timeout=60)
-    return "" if done.returncode == 0 else f"podman does not work: {done.stderr.strip()}"
 
 
 @pytest.fixture(scope="session")
 def account() -> Iterator[Site]:
-    if reason := _cannot_run():
+    if reason := no_rootless_podman():
         pytest.skip(f"tasks in containers: {reason}")
     build_image()
     # Short, because socket paths below it are limited.
