@@ -14,7 +14,7 @@ use ::project::{ProjectError, change, discover, id, identity, place};
 use pyo3::prelude::*;
 use serde_json::{Map, Value};
 
-use crate::convert::{from_py, to_py};
+use crate::convert::{Typed, from_py, to_py};
 use crate::errors;
 
 /// Runs without the interpreter; remarks about configuration go to `sys.stderr` right after it.
@@ -26,14 +26,14 @@ fn away<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T, ProjectError> 
 
 /// True for a text that can be a project id.
 #[pyfunction]
-fn project_is_id(text: &str) -> bool {
-    id::is_valid(text)
+fn project_is_id(text: Typed) -> bool {
+    id::is_valid(&text)
 }
 
 /// Raises `SystemExit` for a text that cannot be a project's id, or is reserved.
 #[pyfunction]
-fn project_check_id(text: &str) -> PyResult<()> {
-    id::check(text).map_err(errors::to_py)
+fn project_check_id(text: Typed) -> PyResult<()> {
+    id::check(&text).map_err(errors::to_py)
 }
 
 /// The authorship mode that a text means.
@@ -44,14 +44,14 @@ fn project_authorship(text: Option<&str>) -> PyResult<String> {
 
 /// Directory of a project; nothing is read.
 #[pyfunction]
-fn project_root(py: Python<'_>, project: &str) -> PyResult<PathBuf> {
-    away(py, || discover::root_of(project))
+fn project_root(py: Python<'_>, project: Typed) -> PyResult<PathBuf> {
+    away(py, || discover::root_of(&project))
 }
 
 /// The fields of a project.
 #[pyfunction]
-fn project_load<'py>(py: Python<'py>, project: &str) -> PyResult<Bound<'py, PyAny>> {
-    let model: Arc<Model> = away(py, || discover::load(project))?;
+fn project_load<'py>(py: Python<'py>, project: Typed) -> PyResult<Bound<'py, PyAny>> {
+    let model: Arc<Model> = away(py, || discover::load(&project))?;
     to_py(py, model.as_ref())
 }
 
@@ -77,27 +77,27 @@ fn project_presets(py: Python<'_>, root: PathBuf, bundled: PathBuf) -> PyResult<
 
 /// File of a preset.
 #[pyfunction]
-fn project_preset_path(py: Python<'_>, root: PathBuf, bundled: PathBuf, name: &str) -> PyResult<Option<PathBuf>> {
-    away(py, || Ok(Tiers::of(&root, &bundled)?.find(name)?.map(|preset| preset.path)))
+fn project_preset_path(py: Python<'_>, root: PathBuf, bundled: PathBuf, name: Typed) -> PyResult<Option<PathBuf>> {
+    away(py, || Ok(Tiers::of(&root, &bundled)?.find(&name)?.map(|preset| preset.path)))
 }
 
 /// Content of a preset, and the preset.
 #[pyfunction]
-fn project_preset<'py>(py: Python<'py>, root: PathBuf, bundled: PathBuf, name: &str) -> PyResult<Bound<'py, PyAny>> {
-    let found: (Map<String, Value>, Preset) = away(py, || Tiers::of(&root, &bundled)?.load(name))?;
+fn project_preset<'py>(py: Python<'py>, root: PathBuf, bundled: PathBuf, name: Typed) -> PyResult<Bound<'py, PyAny>> {
+    let found: (Map<String, Value>, Preset) = away(py, || Tiers::of(&root, &bundled)?.load(&name))?;
     to_py(py, &found)
 }
 
 /// Makes a project from another; returns its directory.
 #[pyfunction]
-fn project_derive(py: Python<'_>, source: &str, new: &str) -> PyResult<PathBuf> {
-    away(py, || change::derive(source, new))
+fn project_derive(py: Python<'_>, source: Typed, new: Typed) -> PyResult<PathBuf> {
+    away(py, || change::derive(&source, &new))
 }
 
 /// Sets the agents of a project's image; returns its file.
 #[pyfunction]
-fn project_set_agents(py: Python<'_>, project: &str, selection: &str) -> PyResult<PathBuf> {
-    away(py, || change::set_agents(project, selection))
+fn project_set_agents(py: Python<'_>, project: Typed, selection: Typed) -> PyResult<PathBuf> {
+    away(py, || change::set_agents(&project, &selection))
 }
 
 /// Text of a `project.yml` for the answers of the wizard.
@@ -109,8 +109,8 @@ fn project_render(answers: &Bound<'_, PyAny>) -> PyResult<String> {
 
 /// Writes the `project.yml` of a user's project; returns its path.
 #[pyfunction]
-fn project_write(py: Python<'_>, project: &str, text: &str, overwrite: bool) -> PyResult<PathBuf> {
-    away(py, || wizard::write(&place::user_projects_dir()?, project, text, overwrite))
+fn project_write(py: Python<'_>, project: Typed, text: &str, overwrite: bool) -> PyResult<PathBuf> {
+    away(py, || wizard::write(&place::user_projects_dir()?, &project, text, overwrite))
 }
 
 /// Adds the functions to the module.

@@ -5,34 +5,34 @@ use std::path::PathBuf;
 use ::task::{Book, Meta, check_name, id, name};
 use pyo3::prelude::*;
 
-use crate::convert::{from_py, to_py};
+use crate::convert::{Typed, from_py, to_py};
 use crate::errors;
 
 #[pyfunction]
-fn task_is_id(text: &str) -> bool {
-    id::is_id(text)
+fn task_is_id(text: Typed) -> bool {
+    id::is_id(&text)
 }
 
 #[pyfunction]
-fn task_normalise_id(raw: &str) -> String {
-    id::normalise(raw)
+fn task_normalise_id(raw: Typed) -> String {
+    id::normalise(&raw)
 }
 
 #[pyfunction]
-fn task_resolve_id(py: Python<'_>, meta_dir: PathBuf, project_id: &str, prefix: &str) -> PyResult<String> {
-    py.detach(|| id::resolve(&meta_dir, project_id, prefix)).map_err(errors::to_py)
+fn task_resolve_id(py: Python<'_>, meta_dir: PathBuf, project_id: Typed, prefix: Typed) -> PyResult<String> {
+    py.detach(|| id::resolve(&meta_dir, &project_id, &prefix)).map_err(errors::to_py)
 }
 
 /// Raises `SystemExit` for a name that is no plain path component; `what` is `project` or `task`.
 #[pyfunction]
-fn task_check_name(what: &str, name: &str) -> PyResult<()> {
+fn task_check_name(what: &str, name: Typed) -> PyResult<()> {
     let what = if what == "project" { "project identifier" } else { "task identifier" };
-    check_name(what, name).map_err(errors::to_py)
+    check_name(what, &name).map_err(errors::to_py)
 }
 
 #[pyfunction]
-fn task_sanitise_name(raw: &str) -> Option<String> {
-    name::sanitise(raw)
+fn task_sanitise_name(raw: Typed) -> Option<String> {
+    name::sanitise(&raw)
 }
 
 #[pyfunction]
@@ -41,8 +41,8 @@ fn task_name_objection(name: &str) -> Option<&'static str> {
 }
 
 #[pyfunction]
-fn task_default_categories(project_id: &str) -> Vec<&'static str> {
-    name::default_categories(project_id)
+fn task_default_categories(project_id: Typed) -> Vec<&'static str> {
+    name::default_categories(&project_id)
 }
 
 #[pyfunction]
@@ -51,13 +51,13 @@ fn task_generate_name(categories: Vec<String>) -> PyResult<String> {
 }
 
 #[pyfunction]
-fn task_dossier_path(meta_dir: PathBuf, task_id: &str) -> PyResult<PathBuf> {
-    Book::new(meta_dir).dossier_path(task_id).map_err(errors::to_py)
+fn task_dossier_path(meta_dir: PathBuf, task_id: Typed) -> PyResult<PathBuf> {
+    Book::new(meta_dir).dossier_path(&task_id).map_err(errors::to_py)
 }
 
 #[pyfunction]
-fn task_meta_path(meta_dir: PathBuf, task_id: &str) -> PyResult<PathBuf> {
-    Book::new(meta_dir).meta_path(task_id).map_err(errors::to_py)
+fn task_meta_path(meta_dir: PathBuf, task_id: Typed) -> PyResult<PathBuf> {
+    Book::new(meta_dir).meta_path(&task_id).map_err(errors::to_py)
 }
 
 #[pyfunction]
@@ -66,13 +66,13 @@ fn task_ids(py: Python<'_>, meta_dir: PathBuf) -> PyResult<Vec<String>> {
 }
 
 #[pyfunction]
-fn task_exists(py: Python<'_>, meta_dir: PathBuf, task_id: &str) -> PyResult<bool> {
-    py.detach(|| Book::new(meta_dir).exists(task_id)).map_err(errors::to_py)
+fn task_exists(py: Python<'_>, meta_dir: PathBuf, task_id: Typed) -> PyResult<bool> {
+    py.detach(|| Book::new(meta_dir).exists(&task_id)).map_err(errors::to_py)
 }
 
 #[pyfunction]
-fn task_read<'py>(py: Python<'py>, meta_dir: PathBuf, task_id: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let meta = py.detach(|| Book::new(meta_dir).read(task_id)).map_err(errors::to_py)?;
+fn task_read<'py>(py: Python<'py>, meta_dir: PathBuf, task_id: Typed) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let meta = py.detach(|| Book::new(meta_dir).read(&task_id)).map_err(errors::to_py)?;
     meta.map(|meta| to_py(py, &meta)).transpose()
 }
 
@@ -87,27 +87,27 @@ fn task_write(py: Python<'_>, handle: PathBuf, meta: &Bound<'_, PyAny>) -> PyRes
 fn task_update(
     py: Python<'_>,
     meta_dir: PathBuf,
-    task_id: &str,
+    task_id: Typed,
     changes: &Bound<'_, PyAny>,
     removed: Vec<String>,
 ) -> PyResult<bool> {
     let changes: Meta = from_py(changes)?;
-    py.detach(|| Book::new(meta_dir).update(task_id, &changes, &removed)).map_err(errors::to_py)
+    py.detach(|| Book::new(meta_dir).update(&task_id, &changes, &removed)).map_err(errors::to_py)
 }
 
 #[pyfunction]
-fn task_rename(py: Python<'_>, meta_dir: PathBuf, project_id: &str, task_id: &str, name: &str) -> PyResult<bool> {
-    py.detach(|| Book::new(meta_dir).rename(project_id, task_id, name)).map_err(errors::to_py)
+fn task_rename(py: Python<'_>, meta_dir: PathBuf, project_id: &str, task_id: Typed, name: &str) -> PyResult<bool> {
+    py.detach(|| Book::new(meta_dir).rename(project_id, &task_id, name)).map_err(errors::to_py)
 }
 
 #[pyfunction]
-fn task_mark_deleting(py: Python<'_>, meta_dir: PathBuf, task_id: &str) -> PyResult<bool> {
-    py.detach(|| Book::new(meta_dir).mark_deleting(task_id)).map_err(errors::to_py)
+fn task_mark_deleting(py: Python<'_>, meta_dir: PathBuf, task_id: Typed) -> PyResult<bool> {
+    py.detach(|| Book::new(meta_dir).mark_deleting(&task_id)).map_err(errors::to_py)
 }
 
 #[pyfunction]
-fn task_forget(py: Python<'_>, meta_dir: PathBuf, task_id: &str) -> PyResult<()> {
-    py.detach(|| Book::new(meta_dir).forget(task_id)).map_err(errors::to_py)
+fn task_forget(py: Python<'_>, meta_dir: PathBuf, task_id: Typed) -> PyResult<()> {
+    py.detach(|| Book::new(meta_dir).forget(&task_id)).map_err(errors::to_py)
 }
 
 /// Identifier and directory of the new task.
@@ -145,10 +145,10 @@ fn task_one<'py>(
     py: Python<'py>,
     meta_dir: PathBuf,
     project_id: &str,
-    task_id: &str,
+    task_id: Typed,
     tasks_root: Option<PathBuf>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let row = py.detach(|| ::task::one(&Book::new(meta_dir), project_id, task_id, tasks_root.as_deref()));
+    let row = py.detach(|| ::task::one(&Book::new(meta_dir), project_id, &task_id, tasks_root.as_deref()));
     row.map_err(errors::to_py)?.map(|row| to_py(py, &row)).transpose()
 }
 

@@ -43,7 +43,7 @@ def test_a_listing_says_it_once_without_a_log(project):
     assert done.stderr.count("Extra inputs") == 1 and done.stdout == ""
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc", "..", "", "a/b", "a\0b", "A", "x" * 53])
+@pytest.mark.parametrize("name", ["../x", "/etc", "..", "", "a/b", "a\0b", "A", "x" * 53, "\udcff", "p\ud800"])
 def test_odd_ids_are_refused_before_the_disk_is_asked(home, name):
     for call in (projects.load_project, projects.require_project_exists, projects.list_presets):
         with pytest.raises(SystemExit, match="invalid project id"):

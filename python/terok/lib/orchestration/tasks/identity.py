@@ -7,12 +7,12 @@ from terok_native import _lib
 
 def is_task_id(text: str) -> bool:
     """Whether *text* is a well-formed identifier."""
-    return isinstance(text, str) and text.isascii() and _lib.task_is_id(text)
+    return isinstance(text, str) and _lib.task_is_id(text)
 
 
 def normalize_task_id_input(raw: str) -> str:
     """Return what a person meant who typed *raw*: without ``-``, lower case, look-alike letters as digits."""
-    return _lib.task_normalise_id(raw.encode(errors="replace").decode())
+    return _lib.task_normalise_id(raw)
 
 
 def resolve_task_id(project_id: str, prefix: str) -> str:
@@ -25,4 +25,4 @@ def resolve_task_id(project_id: str, prefix: str) -> str:
 
     if not isinstance(prefix, str):
         raise SystemExit("no task given: name one by its identifier or the first characters of it")
-    return _lib.task_resolve_id(meta.tasks_meta_dir(project_id), project_id, prefix.encode(errors="replace").decode())
+    return _lib.task_resolve_id(meta.tasks_meta_dir(project_id), project_id, prefix)

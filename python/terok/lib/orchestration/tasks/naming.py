@@ -16,8 +16,7 @@ TASK_NAME_MAX_LEN = 60
 
 def sanitize_task_name(raw: str | None) -> str | None:
     """Return *raw* as a name: lower case, ``-`` for spaces, nothing but ``a-z0-9_-``; ``None`` when nothing is left."""
-    # Bytes of a command line that are no text arrive as surrogates; none of them could stay.
-    return None if raw is None else _lib.task_sanitise_name(raw.encode(errors="ignore").decode())
+    return None if raw is None else _lib.task_sanitise_name(raw)
 
 
 def validate_task_name(sanitized: str) -> str | None:
