@@ -62,6 +62,7 @@ def front(account: Site) -> Iterator[Front]:
     try:
         yield made
     finally:
+        account.stop_all()
         made.remove_images()
         if path := os.environ.get("TEROK_TRANSCRIPT"):
             Path(path).write_text(made.transcript())

@@ -19,6 +19,8 @@ class Tui:
 
     def __init__(self, app: Any, pilot: Any) -> None:
         self.app, self.pilot = app, pilot
+        #: What was said in passing, also what is gone from the screen again.
+        self.said: dict[str, None] = {}
 
     def picture(self) -> str:
         """The screen as text."""
@@ -28,8 +30,8 @@ class Tui:
         """Wait for a condition to give something; `AssertionError` shows what did not happen, and the screen."""
         deadline = time.monotonic() + limit
         while not (value := _asked(condition)):
-            said = [notification.message for notification in self.app._notifications]
-            assert time.monotonic() < deadline, f"not within {limit} s: {what}\n{self.picture()}\nsaid: {said}"
+            self.said.update(dict.fromkeys(note.message for note in self.app._notifications))
+            assert time.monotonic() < deadline, f"not within {limit} s: {what}\n{self.picture()}\nsaid: {[*self.said]}"
             await asyncio.sleep(0.05)
         return value
 
@@ -43,9 +45,9 @@ class Tui:
         await self.until(f"the screen {screen}", lambda: type(self.app.screen).__name__ == screen, limit)
         return self.app.screen
 
-    async def told(self, text: str, limit: float = 90) -> None:
+    async def told(self, text: str, limit: float = 20) -> None:
         """Wait for a notification with this text."""
-        await self.until(f"the message `{text}`", lambda: any(text in n.message for n in self.app._notifications), limit)
+        await self.until(f"the message `{text}`", lambda: any(text in said for said in self.said), limit)
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
@@ -87,6 +89,11 @@ class Tui:
         """The main screen with the focus on the list of tasks."""
         await self.main()
         await self.focus("#task-list")
+
+    async def confirm(self) -> None:
+        """Say yes to the question on the screen."""
+        await self.focus("#btn-confirm")
+        await self.press("enter")
 
     async def worker(self, *texts: str, limit: float = 200) -> str:
         """Wait for the log of a worker process to end well; what it shows."""

@@ -88,16 +88,13 @@ def test_a_cli_task_starts_changes_its_status_and_is_renamed_stopped_and_restart
 async def choose_project(tui: Tui) -> None:
     """The list of tasks of our project."""
     await tui.see("Projects", "Tasks", PROJECT)
-    listed = await tui.focus("#project-list")
-    await tui.until("our project chosen", lambda: _walked(listed), limit=20)
-    await tui.see(f"Project:   {PROJECT}")
+    await tui.focus("#project-list")
+    shown = f"Project:   {PROJECT}"
+    while shown not in tui.picture():
+        await tui.press("down")
+        await tui.see("Project:   ")
+        await tui.pilot.pause(0.2)
     await tui.tasks()
-
-
-def _walked(listed: Any) -> bool:
-    names = [row.project.id for row in listed.children if hasattr(row, "project")]
-    listed.index = names.index(PROJECT)
-    return True
 
 
 async def details(tui: Tui, key: str) -> None:
@@ -105,3 +102,57 @@ async def details(tui: Tui, key: str) -> None:
     await tui.press("enter")
     await tui.on("TaskDetailsScreen")
     await tui.press(key)
+
+
+def test_a_headless_run_a_follow_up_and_the_deletion_to_the_archive(front: Front) -> None:
+    async def steps(tui: Tui) -> None:
+        await choose_project(tui)
+        await tui.press("A")
+        await tui.on("TaskNameScreen")
+        await tui.fill("#name-input", "on-its-own")
+        await tui.press("enter")
+        await tui.on("AgentSelectionScreen")
+        await tui.press("enter")
+        await tui.focus("#btn-ok")
+        await tui.press("enter")
+        await tui.on("AutopilotPromptScreen")
+        await tui.fill("#prompt-area", "renew the note")
+        await tui.focus("#btn-run")
+        await tui.press("enter")
+        await tui.tasks()
+        await tui.see("on-its-own", "completed")
+        await details(tui, "u")
+        await tui.on("AutopilotPromptScreen")
+        await tui.fill("#prompt-area", "is anything left")
+        await tui.focus("#btn-run")
+        await tui.press("enter")
+        await tui.tasks()
+        await tui.until("two conversations", lambda: len(model.steps("/v1/messages")) == 4)
+        await tui.see("on-its-own", "completed")
+        await tui.press("f")
+        await tui.see("The note is new now.", "Nothing is left to do.")
+        await tui.tasks()
+        await tui.press("X")
+        await tui.until("the task gone", lambda: "on-its-own" not in tui.picture())
+
+    with front.site.model(SCRIPT) as model:
+        drive(steps)
+    assert re.search(r"#\w+: on-its-own \[mode=run; exit=0\]", front.terok("task", "archive", "list", PROJECT))
+
+
+def test_a_panic_stops_every_container(front: Front) -> None:
+    async def steps(tui: Tui) -> None:
+        await choose_project(tui)
+        await tui.focus("#project-list")
+        await tui.press("P")
+        await tui.see("PRESS AGAIN TO PANIC")
+        await tui.press("P")
+        await tui.on("ConfirmDestructiveScreen")
+        await tui.confirm()
+        await tui.until("the containers to be stopped", lambda: not front.site.podman("ps", "-q"))
+        await tui.main()
+        await tui.see("🔴")
+        await tui.told("Killed 1 container")
+
+    drive(steps)
+    front.terok("panic", "--clear", shown=False)
