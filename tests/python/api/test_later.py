@@ -30,7 +30,7 @@ LATER: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("name", sorted(LATER))
 def test_a_later_part_says_so_in_one_line(name: str) -> None:
-    with pytest.raises(RuntimeError, match="is not available in this version yet$") as caught:
+    with pytest.raises(RuntimeError, match=r"is not available in this version yet$") as caught:
         LATER[name]()
     assert "\n" not in str(caught.value)
 
@@ -40,7 +40,7 @@ def test_a_later_part_says_so_in_one_line(name: str) -> None:
 )
 def test_a_later_command_ends_with_one_line(command: Any) -> None:
     given = {"shield": None} if command in api.SHIELD_COMMANDS else {}
-    with pytest.raises(SystemExit, match="is not available in this version yet$"):
+    with pytest.raises(SystemExit, match=r"is not available in this version yet$"):
         command.handler(**given)
 
 
