@@ -57,13 +57,15 @@ def account() -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def front(account: Site) -> Iterator[Front]:
-    """The account with the choice of agents made, and what the commands said written down."""
+    """The account with the choice of agents made, and what the commands said written down.
+
+    The projects' images stay in the store, as the layers below do: Podman 4 copies an image for the mapping of users,
+    gigabytes that the next run finds again, and recipes are the same from run to run.
+    """
     made = Front(account)
     try:
         yield made
     finally:
-        account.stop_all()
-        made.remove_images()
         if path := os.environ.get("TEROK_TRANSCRIPT"):
             Path(path).write_text(made.transcript())
 

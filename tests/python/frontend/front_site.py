@@ -35,7 +35,6 @@ class Front:
     def __init__(self, site: Site) -> None:
         self.site = site
         self._said: list[str] = []
-        self._projects: list[str] = []
         os.environ["PATH"] = f"{PROGRAM}{os.pathsep}{os.environ['PATH']}"
         os.environ["TERM"] = "xterm-256color"
         self.upstream = site.repository()
@@ -82,7 +81,6 @@ class Front:
 
     def by_wizard(self, project: str) -> str:
         """Create a project through the wizard, put our base image into its file by the user's editor, set it up."""
-        self._projects.append(project)
         editor = self.site.root / "editor"
         editor.write_text(f'#!/bin/sh\nexec sed -i \'s|base_image:.*|base_image: "{self.site.base}"|\' "$1"\n')
         editor.chmod(0o755)
@@ -92,14 +90,6 @@ class Front:
         )
         assert f"Project {project} is ready." in said, said
         return project
-
-    def remove_images(self) -> None:
-        tags = [f"{project}:l2-cli" for project in self._projects]
-        subprocess.run(["podman", "image", "rm", "-f", "--ignore", *tags], capture_output=True, check=False)
-
-    def owns(self, project: str) -> None:
-        """Remove this project's image at the end, too."""
-        self._projects.append(project)
 
     def transcript(self) -> str:
         """What was shown, with the account's own names for what differs between runs."""

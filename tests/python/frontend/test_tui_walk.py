@@ -24,8 +24,6 @@ def drive(steps: Callable[[Tui], Awaitable[Any]]) -> Any:
 
 
 def test_the_wizard_creates_a_project_and_builds_its_image(front: Front, project: str) -> None:
-    front.owns(PROJECT)
-
     async def steps(tui: Tui) -> None:
         await tui.see("Projects", "Tasks")
         await tui.press("n")
