@@ -18,7 +18,7 @@ export TEROK_BUILD_PROFILE := $(if $(RELEASE),dist,release)
 
 SOURCES := $(shell git ls-files -co --exclude-standard -- src python build_backend data Cargo.toml Cargo.lock pyproject.toml)
 
-.PHONY: help demo test test-rust test-python check bench wheel dev docs clean packages cargo
+.PHONY: help demo test test-rust test-python check bench wheel dev adopt docs clean packages cargo
 
 help:
 	@echo "make demo    an AI agent edits a repository inside a hardened, supervised container"
@@ -27,6 +27,7 @@ help:
 	@echo "make bench   the figures, each beside what it is compared with"
 	@echo "make wheel   the wheel, in dist/ (RELEASE=1: optimised as a whole)"
 	@echo "make dev     the wheel installed into .venv"
+	@echo "make adopt   the stock TUI and CLI over it: .venv/bin/terok, terok-tui, terok-web"
 	@echo "make docs    docs/reference/, from what the program knows"
 	@echo "make clean   remove everything that was built"
 
@@ -52,10 +53,25 @@ $(BIN)/.installed: dist/.built
 	@$(BIN)/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps dist/*.whl
 	@touch $@
 
+# The stock TUI and CLI over our library; pip knows where packages come from. The wheel is fetched once.
+FRONT_ENDS := 0.8.0
+FRONT_WHEEL := $(CACHE)/front-ends/terok-$(FRONT_ENDS)-py3-none-any.whl
+
+$(FRONT_WHEEL): | $(BIN)/.tools
+	@echo "==> front ends $(FRONT_ENDS)"
+	@$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --python-version 3.12 \
+		--dest $(dir $@) terok==$(FRONT_ENDS)
+
+$(BIN)/.front-ends: $(BIN)/.installed $(FRONT_WHEEL)
+	@$(BIN)/python -m terok.adopt --from $(FRONT_WHEEL)
+	@touch $@
+
 wheel: dist/.built
 	@ls -l dist/*.whl
 
 dev: $(BIN)/.installed
+
+adopt: $(BIN)/.front-ends
 
 demo: dev
 	@demo/run $(DEMO_ARGS)
@@ -68,7 +84,7 @@ test-rust: | packages cargo
 	@mkdir -p $(CACHE) && rm -f $(CACHE)/kills.jsonl
 	@TEROK_KILL_FIGURES=$(CACHE)/kills.jsonl cargo test --locked --workspace --exclude terok-py
 
-test-python: dev
+test-python: dev adopt
 	@tests/host/install-packages
 	@tests/host/run-tests
 

@@ -107,8 +107,12 @@ class Front:
 def _readable(said: str) -> str:
     """Without colours, and without what podman itself is told and tells while it builds and starts."""
     said = re.sub(r"\x1b\[[0-9;]*m", "", said)
-    said = re.sub(r"(?ms)^\$ podman (?:build|run) .*?(?=^(?:>>|==>|Successfully|Container|Changes|Project|\Z))", "", said)
-    return "".join(line for line in said.splitlines(keepends=True) if not re.match(r"(STEP |-->|COMMIT |[0-9a-f]{64}$)", line))
+    said = re.sub(
+        r"(?ms)^\$ podman (?:build|run) .*?(?=^(?:>>|==>|Successfully|Container|Changes|Project|\Z))", "", said
+    )
+    return "".join(
+        line for line in said.splitlines(keepends=True) if not re.match(r"(STEP |-->|COMMIT |[0-9a-f]{64}$)", line)
+    )
 
 
 def _more(terminal: int, said: bytearray) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 import shutil
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,23 +79,35 @@ def test_bare_terok_in_a_terminal_is_the_tui(front: Front, project: str, termina
     terminal.see("Projects", project)
 
 
-def test_the_web_server_starts_and_answers(front: Front) -> None:
+def test_the_web_server_starts_and_answers_who_has_the_password(front: Front) -> None:
     port = free_port()
     command = ["terok-web", "--host", "127.0.0.1", "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+    said = front.site.root / "web.log"
+    with said.open("w") as log, subprocess.Popen(
+        command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    ) as server:  # fmt: skip
         try:
-
-            def page() -> str:
-                assert server.poll() is None, server.stdout.read() if server.stdout else ""
-                try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
-                        return answer.read().decode()
-                except OSError:
-                    return ""
-
-            assert "<html" in until(page, "a page from terok-web")
+            found = until(lambda: re.search(r"Password: (\S+)", said.read_text()), "a password from terok-web")
+            status, _ = until(lambda: fetched(port), "an answer from terok-web")
+            assert status == 401
+            status, page = fetched(port, f"terok:{found[1]}") or (0, "")
+            assert status == 200 and "<html" in page
         finally:
             server.terminate()
+
+
+def fetched(port: int, who: str = "") -> tuple[int, str] | None:
+    """Status and text of the front page; nothing when nobody listens yet."""
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}/")
+    if who:
+        asked.add_header("Authorization", f"Basic {base64.b64encode(who.encode()).decode()}")
+    try:
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, ""
+    except OSError:
+        return None
 
 
 def keep(name: str, screen: str) -> None:
