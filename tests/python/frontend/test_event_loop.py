@@ -1,0 +1,157 @@
+"""The TUI's event loop stays free of us while there are 50 tasks and an image builds.
+
+A coroutine of the loop notes when it runs; a thread notes, whenever that is more than 20 ms late, where the loop's
+thread is. A stall counts when that place is reached through our packages, the front ends' own frames apart: Textual
+draws, and this machine has other work, but neither is ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from front_site import Front
+from pilot import Tui, running
+
+LIMIT = 0.020
+BEAT = 0.005
+SITE = sysconfig.get_path("purelib")
+OURS = tuple(f"{SITE}/{name}/" for name in ("terok", "terok_executor", "terok_native", "terok_sandbox", "terok_util"))
+TASKS = 50
+
+
+class Watch:
+    """Looks at one loop's thread from another one."""
+
+    def __init__(self) -> None:
+        self._beaten = time.perf_counter()
+        self._thread = threading.get_ident()
+        self._over = threading.Event()
+        self.beats = 0
+        #: How often each place of ours was found while the loop was late, and by how much at most.
+        self.late: dict[str, float] = {}
+        self.worst = 0.0
+
+    async def beat(self) -> None:
+        while True:
+            now = time.perf_counter()
+            self.worst = max(self.worst, now - self._beaten)
+            self._beaten, self.beats = now, self.beats + 1
+            await asyncio.sleep(BEAT)
+
+    def look(self) -> None:
+        while not self._over.wait(BEAT):
+            late = time.perf_counter() - self._beaten - BEAT
+            if late > LIMIT and (place := self._ours()):
+                self.late[place] = max(late, self.late.get(place, 0.0))
+
+    def _ours(self) -> str:
+        """The innermost frame of ours that the loop's thread is in; nothing when it is in none."""
+        frame = sys._current_frames().get(self._thread)
+        while frame is not None:
+            if frame.f_code.co_filename.startswith(OURS):
+                return f"{frame.f_code.co_filename.removeprefix(SITE)}:{frame.f_lineno} {frame.f_code.co_name}"
+            frame = frame.f_back
+        return ""
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        looking = threading.Thread(target=self.look)
+        looking.start()
+        beating = asyncio.get_running_loop().create_task(self.beat())
+        try:
+            yield
+        finally:
+            beating.cancel()
+            self._over.set()
+            looking.join()
+
+
+@contextmanager
+def building(project: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """An image build that is at work for the whole time."""
+    with log.open("wb") as out:
+        build = subprocess.Popen(["terok", "project", "build", project, "--refresh-agents"], stdout=out, stderr=out,
+                                 start_new_session=True)  # fmt: skip
+        try:
+            yield build
+        finally:
+            os.killpg(build.pid, 15)
+            build.wait(60)
+
+
+async def used(tui: Tui) -> None:
+    """What a person does for some seconds: walk through projects and tasks, open and close, make a task."""
+    await tui.tasks()
+    for _ in range(3):
+        await tui.press(*["down"] * 10)
+        await tui.press("enter")
+        await tui.on("TaskDetailsScreen")
+        await tui.press("escape")
+    await tui.press("t")
+    await tui.pilot.pause(0.5)
+    await tui.main()
+    await tui.focus("#project-list")
+    await tui.press("down", "up", "enter")
+    await tui.on("ProjectDetailsScreen")
+    await tui.pilot.pause(1)
+    await tui.main()
+    await asyncio.sleep(4)
+
+
+@pytest.fixture
+def many(front: Front, project: str) -> Iterator[str]:
+    """A project like the other one, with tasks."""
+    from terok.lib.api import delete_project, task_new
+
+    folder = front.site.home / ".config/terok/projects"
+    text = (folder / project / "project.yml").read_text()
+    (folder / "many").mkdir()
+    (folder / "many/project.yml").write_text(text.replace(f'id: "{project}"', 'id: "many"'))
+    for _ in range(TASKS):
+        task_new("many")
+    yield "many"
+    delete_project("many")
+
+
+def test_the_loop_is_never_late_because_of_us(front: Front, project: str, many: str) -> None:
+    watch = None
+
+    async def whole() -> None:
+        nonlocal watch
+        async with running() as tui:
+            await tui.see("Projects", "Tasks", f"Project:   {many}")
+            watch = Watch()
+            with watch.watching():
+                await used(tui)
+
+    with building(project, front.site.root / "build.log") as build:
+        asyncio.run(asyncio.wait_for(whole(), 120))
+        assert build.poll() is None, "the build ended before the measurement did"
+    assert watch is not None and watch.beats > 300, "the loop hardly ran"
+    assert not watch.late, {place: f"{late * 1000:.0f} ms" for place, late in watch.late.items()}
+
+
+def test_a_stall_of_ours_would_be_noticed() -> None:
+    space: dict[str, Any] = {}
+    exec(compile("import time\ndef slow():\n    time.sleep(0.08)\n", f"{OURS[0]}made.py", "exec"), space)
+
+    async def whole() -> Watch:
+        watch = Watch()
+        with watch.watching():
+            await asyncio.sleep(0.05)
+            space["slow"]()
+            await asyncio.sleep(0.05)
+        return watch
+
+    assert [*asyncio.run(whole()).late] == ["/terok/made.py:3 slow"]
