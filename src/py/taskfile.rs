@@ -84,9 +84,11 @@ fn task_clear_pending_phase(py: Python<'_>, agent_config_dir: PathBuf) -> PyResu
     py.detach(|| work::clear_phase(&agent_config_dir)).map_err(errors::to_py)
 }
 
+/// Keeps the interpreter's lock: front ends ask once per row they draw, and getting the lock back from a busy thread
+/// takes a hundred times longer than reading one small file.
 #[pyfunction]
-fn task_wants_gpu(py: Python<'_>, project_file: PathBuf) -> bool {
-    py.detach(|| ::task::wants_gpu(&project_file))
+fn task_wants_gpu(project_file: PathBuf) -> bool {
+    ::task::wants_gpu(&project_file)
 }
 
 /// Adds the functions to the module.
