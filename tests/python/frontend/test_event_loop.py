@@ -26,10 +26,11 @@ from front_site import Front
 from pilot import Tui, running
 
 LIMIT = 0.020
-BEAT = 0.005
+BEAT = 0.01
 SITE = sysconfig.get_path("purelib")
 OURS = tuple(f"{SITE}/{name}/" for name in ("terok", "terok_executor", "terok_native", "terok_sandbox", "terok_util"))
 TASKS = 50
+ROUNDS = 3
 WORK = "RUN echo at work; i=0; while [ $i -lt 100000000 ]; do i=$((i+1)); done"
 
 
@@ -69,7 +70,7 @@ class Watch:
         frame = sys._current_frames().get(self._thread)
         while frame is not None:
             if frame.f_code.co_filename.startswith(OURS):
-                return f"{frame.f_code.co_filename.removeprefix(SITE)}:{frame.f_lineno} {frame.f_code.co_name}"
+                return f"{frame.f_code.co_filename.removeprefix(SITE)} {frame.f_code.co_name}"
             frame = frame.f_back
         return ""
 
@@ -114,8 +115,8 @@ def building(front: Front, project: str) -> Iterator[subprocess.Popen[bytes]]:
 async def used(tui: Tui) -> None:
     """What a person does for some seconds: walk through projects and tasks, open and close, make a task."""
     await tui.tasks()
-    for _ in range(3):
-        await tui.press(*["down"] * 10)
+    for _ in range(2):
+        await tui.press(*["down"] * 4)
         await tui.press("enter")
         await tui.on("TaskDetailsScreen")
         await tui.press("escape")
@@ -127,7 +128,7 @@ async def used(tui: Tui) -> None:
     await tui.on("ProjectDetailsScreen")
     await tui.pilot.pause(1)
     await tui.main()
-    await asyncio.sleep(4)
+    await asyncio.sleep(3)
 
 
 @pytest.fixture
@@ -148,11 +149,8 @@ def many(front: Front, project: str) -> Iterator[str]:
     delete_project("many")
 
 
-def test_the_loop_is_never_late_because_of_us(front: Front, project: str, many: str) -> None:
-    watch = None
-
-    async def whole() -> None:
-        nonlocal watch
+def test_the_loop_is_never_late_because_of_us(front: Front, many: str) -> None:
+    async def whole() -> Watch:
         # How long busy threads keep the interpreter is its own setting, and the front end's threads are not ours.
         sys.setswitchinterval(0.0005)
         async with running() as tui:
@@ -160,16 +158,24 @@ def test_the_loop_is_never_late_because_of_us(front: Front, project: str, many: 
             watch = Watch()
             with watch.watching():
                 await used(tui)
+        return watch
 
     interval = sys.getswitchinterval()
+    rounds: list[Watch] = []
     try:
         with building(front, many) as build:
-            asyncio.run(asyncio.wait_for(whole(), 120))
+            while not rounds or (len(rounds) < ROUNDS and always_late(rounds)):
+                rounds.append(asyncio.run(asyncio.wait_for(whole(), 120)))
             assert build.poll() is None, "the build ended before the measurement did"
     finally:
         sys.setswitchinterval(interval)
-    assert watch is not None and watch.beats > 300, "the loop hardly ran"
-    assert not watch.late, {place: f"{late * 1000:.0f} ms" for place, late in watch.late.items()}
+    assert all(watch.beats > 100 for watch in rounds), "the loop hardly ran"
+    assert not always_late(rounds), [watch.late for watch in rounds]
+
+
+def always_late(rounds: list[Watch]) -> set[str]:
+    """The places of ours that were late in every round."""
+    return set.intersection(*(set(watch.late) for watch in rounds))
 
 
 def test_a_stall_of_ours_would_be_noticed() -> None:
@@ -184,4 +190,4 @@ def test_a_stall_of_ours_would_be_noticed() -> None:
             await asyncio.sleep(0.05)
         return watch
 
-    assert [*asyncio.run(whole()).late] == ["/terok/made.py:3 slow"]
+    assert [*asyncio.run(whole()).late] == ["/terok/made.py slow"]
