@@ -280,7 +280,7 @@ def _check_ended(project: ProjectConfig, task_id: str, cname: str) -> None:
     if state is None:
         raise SystemExit(
             f"cannot follow up on task {task_id}: its container `{cname}` is gone\n"
-            f"hint: start a new one with `terok task run {project.id} \"...\" --mode headless`"
+            f"hint: start a new one with `terok task run {project.id} --mode headless --prompt \"...\"`"
         )
     if state in ("running", "paused"):
         raise SystemExit(
