@@ -37,7 +37,7 @@ def test_a_cli_task_is_logged_into_renamed_stopped_and_restarted(front: Front, p
     assert front.site.state_of(f"{project}-cli-{cli_task}") == "exited"
     front.terok("task", "restart", project, cli_task)
     assert front.task(project, "renamed-once") == (cli_task, "running")
-    assert f"{project}/{cli_task}" in front.terok("sickbay", status=1)
+    assert f"{project}/{cli_task}" in front.terok("sickbay", status=1, shown=False)
 
 
 def test_a_headless_task_works_is_followed_up_deleted_and_archived(front: Front, project: str) -> None:
@@ -89,7 +89,7 @@ def test_a_derived_project_shares_the_mirror_and_is_deleted_alone(front: Front, 
     assert front.terok("project", "gate-path", "second") == front.terok("project", "gate-path", project, shown=False)
     front.command("terokctl", "task", "new", "second", "--name", "kept-aside")
     assert front.task("second", "kept-aside")[1] == "created"
-    assert "rchive" in front.terok("project", "delete", "second", "--force")
+    assert "rchive" in front.terok("project", "delete", "second", "--force", shown=False)
     listed = front.terok("project", "list", shown=False)
     assert "second" not in listed and f"- {project} " in listed
 
@@ -102,5 +102,5 @@ def test_a_panic_stops_everything_and_bars_the_way_until_it_is_cleared(
     assert re.search(r"Containers killed: [1-9]", said) and "Vault: locked" in said
     assert front.task(project, "renamed-once")[1] == "stopped"
     assert "panic --clear" in front.terok("task", "run", project, "--no-attach", status=1)
-    front.terok("panic", "--clear")
+    front.terok("panic", "--clear", shown=False)
     front.terok("task", "delete", project, cli_task)
