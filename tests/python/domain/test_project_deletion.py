@@ -108,3 +108,15 @@ def test_a_full_disk_stops_the_deletion_and_nothing_is_lost(house: House) -> Non
 def test_an_unknown_project_is_a_users_mistake(house: House) -> None:
     with pytest.raises(SystemExit, match="`nobody` not found"):
         delete_project("nobody")
+
+
+# improves: 40-3.2-one-question
+def test_podman_is_asked_once_for_many_tasks(house: House) -> None:
+    house.project()
+    tasks = [house.task(mode="cli") for _ in range(5)]
+    house.containers(**{f"demo-cli-{tasks[0]}": "exited", "somebodys": "running"})
+    house.podman.answer("rm")
+    house.podman.answer("image", code=1)
+    delete_project("demo")
+    asked = [call[:2] for call in house.podman.calls]
+    assert asked.count(["ps", "-a"]) == 1 and [c for c in asked if c[0] == "rm"] == [["rm", "-f"]]

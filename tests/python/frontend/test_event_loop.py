@@ -108,6 +108,8 @@ def building(front: Front, project: str) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         os.killpg(build.pid, signal.SIGTERM)
         build.wait(60)
+        # A step of a build that was ended goes on by itself.
+        subprocess.run(["pkill", "-KILL", "-f", "echo at work; i=0"], check=False)
         for left in front.site.podman("ps", "-aq", "--external").split():
             front.site.podman("rm", "-f", "-t", "0", left, check=False)
 

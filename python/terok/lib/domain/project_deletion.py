@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from terok_native.kept import kept
 
@@ -51,7 +51,7 @@ def delete(project_id: str) -> DeleteProjectResult:
     archive = _archive(project_id, project.root, state, task_archives, build)
     result = DeleteProjectResult(deleted=[], skipped=[], archive=str(archive))
     sharing = _sharing_gate(project)
-    _delete_tasks(project_id, result)
+    _delete_tasks(project, result)
     for place in (project.tasks_root, state, build, task_archives):
         _remove(Path(place), result)
     _forget_in_vault(project_id, result)
@@ -136,14 +136,32 @@ def _sharing_gate(project: ProjectConfig) -> list[str]:
     return [name for name, _ in domain.find_projects_sharing_gate(project.gate_path, exclude_project=project.id)]
 
 
-def _delete_tasks(project_id: str, result: DeleteProjectResult) -> None:
+def _delete_tasks(project: ProjectConfig, result: DeleteProjectResult) -> None:
+    """Delete every task; podman is asked once which containers there are, when none can be started any more."""
     from terok.lib.orchestration import tasks
+    from terok.lib.orchestration.tasks import removal
 
-    for task_id in list(tasks.iter_task_ids(tasks.tasks_meta_dir(project_id))):
+    known_tasks = list(tasks.iter_task_ids(tasks.tasks_meta_dir(project.id)))
+    for task_id in known_tasks:
+        tasks.mark_task_deleting(project.id, task_id)
+    containers = _containers(project)
+    for task_id in known_tasks:
         try:
-            result["skipped"] += tasks.task_delete(project_id, task_id).warnings
+            removal.delete(project, task_id, result["skipped"], known=containers)
         except (Exception, SystemExit) as error:
             result["skipped"].append(f"task {task_id}: {error}")
+
+
+def _containers(project: ProjectConfig) -> Collection[str] | None:
+    """The names of all containers; ``None`` where that cannot be told, so that each task asks for its own."""
+    from terok.lib.core import runtime
+
+    try:
+        engine: Any = runtime.resolve_runtime(project)
+        names: Collection[str] = engine.all_states()
+    except (AttributeError, OSError, RuntimeError, SystemExit):
+        return None
+    return names
 
 
 def _managed_roots() -> list[Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
 _UNSHARE_LIMIT_S = 300
 
 
-def delete(project: ProjectConfig, task_id: str, warnings: list[str]) -> None:
-    """Archive the task, remove its containers, then everything else of it; *warnings* takes what could not be done."""
+def delete(
+    project: ProjectConfig, task_id: str, warnings: list[str], *, known: Collection[str] | None = None
+) -> None:  # fmt: skip
+    """Archive the task, remove its containers, then everything else of it; *warnings* takes what could not be done.
+
+    *known* are the names of all containers there are, where the caller has asked podman already.
+    """
     from terok.lib.core.task_state import CONTAINER_MODES, container_name
     from terok.lib.orchestration import ports
     from terok.lib.orchestration.task_runners import record
@@ -38,7 +44,7 @@ def delete(project: ProjectConfig, task_id: str, warnings: list[str]) -> None:
             return
     names = [container_name(project.id, kind, task_id) for kind in CONTAINER_MODES]
     cleaned: set[str] = set()
-    survivors = remove_containers(project, names, cleaned)
+    survivors = remove_containers(project, names, cleaned, known=known)
     if survivors:
         warnings += [f"container {name} could not be removed: {why}" for name, why in survivors.items()]
         warnings.append(
@@ -91,10 +97,12 @@ def _archived(project: ProjectConfig, task_id: str, meta: dict[str, Any], warnin
     return True
 
 
-def remove_containers(project: ProjectConfig, names: list[str], cleaned: set[str] | None = None) -> dict[str, str]:
+def remove_containers(
+    project: ProjectConfig, names: list[str], cleaned: set[str] | None = None, *, known: Collection[str] | None = None
+) -> dict[str, str]:
     """Kill and remove containers and what their launches left; why those that are still there could not be removed.
 
-    *cleaned* takes the names of which something was known; their tokens are revoked.
+    *cleaned* takes the names of which something was known; their tokens are revoked. *known*: as for :func:`delete`.
     """
     from terok_sandbox import launch
 
@@ -103,18 +111,20 @@ def remove_containers(project: ProjectConfig, names: list[str], cleaned: set[str
 
     engine = runtime.resolve_runtime(project)
     try:
-        rows = engine.force_remove([engine.container(name) for name in names])
+        there = names if known is None else [name for name in names if name in known]
+        rows = engine.force_remove([engine.container(name) for name in there])
     except Exception as error:
         return {name: str(error) for name in names}
     survivors = {row.name: row.error or "podman gave no reason" for row in rows if not row.removed}
-    for row in rows:
-        if not row.removed:
+    cfg = config.make_sandbox_config()
+    for name in names:
+        if name in survivors:
             continue
         try:
-            if launch.cleanup(row.name, cfg=config.make_sandbox_config()) and cleaned is not None:
-                cleaned.add(row.name)
+            if launch.cleanup(name, cfg=cfg) and cleaned is not None:
+                cleaned.add(name)
         except Exception as error:
-            log_warning(f"what container {row.name} left could not be removed: {error}")
+            log_warning(f"what container {name} left could not be removed: {error}")
     return survivors
 
 
