@@ -11,16 +11,13 @@ from pathlib import Path
 
 from terok.adopt import repack, stock
 
-DEFAULT = "0.8.0"
+VERSION = "0.8.0"
 _EPILOG = "Afterwards terok, terokctl, terok-tui and terok-web start. `pip uninstall terok` takes them away again."
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m terok.adopt", description="Install terok's stock TUI and CLI over this library.", epilog=_EPILOG
-    )
-    parser.add_argument(
-        "--version", choices=stock.KNOWN, default=DEFAULT, help="which front ends (default: %(default)s)"
     )
     parser.add_argument(
         "--from", dest="wheel", type=Path, metavar="WHEEL", help="a wheel of terok that is already here"
@@ -39,12 +36,12 @@ def _pip(*arguments: str) -> None:
         )
 
 
-def _fetch(version: str, folder: Path) -> Path:
-    print(f"fetching terok {version}", flush=True)
+def _fetch(folder: Path) -> Path:
+    print(f"fetching terok {VERSION}", flush=True)
     # The stock wheel asks for a newer Python than its front ends need.
     _pip(
         "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--python-version", "3.12", "--dest", str(folder),
-        f"terok=={version}",
+        f"terok=={VERSION}",
     )  # fmt: skip
     return next(folder.glob("terok-*.whl"))
 
@@ -55,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="terok-adopt-") as name:
         folder = Path(name)
         try:
-            found = stock.read(given.wheel or _fetch(given.version, folder))
+            found = stock.read(given.wheel or _fetch(folder))
         except stock.NotTheFrontEnds as error:
             raise SystemExit(f"cannot adopt the front ends: {error}") from None
         out = folder / "adopted"

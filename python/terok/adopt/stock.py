@@ -12,7 +12,7 @@ from email.parser import Parser
 from pathlib import Path
 
 KNOWN = ("0.7.9", "0.8.0")
-"""The versions whose front ends are known to fit this library."""
+"""The versions whose front ends are known to fit this library; the older one is no longer published."""
 FOLDER = "terok_front_ends"
 _PACKAGES = ("terok/tui/", "terok/cli/")
 _READ_BY_THEM = ("terok/resources/tmux/", "terok/resources/desktop/")
