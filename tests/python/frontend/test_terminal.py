@@ -59,7 +59,8 @@ def test_the_tui_runs_in_a_terminal_and_logs_into_a_task(front: Front, project: 
     task, _ = front.task(project, "at-work")
     terminal.tmux("new-session", "-d", "-x", "120", "-y", "45", "-e", f"PATH={os.environ['PATH']}", "terok-tui")
     terminal.see("Projects", project, "at-work", "Vault: unlocked")
-    terminal.press("Tab")
+    # The newest task is the first of the list, wherever the cursor is at the start.
+    terminal.press("Tab", "Up", "Up", "Up")
     terminal.see("Log in:", f"terok login {project} {task}", "🟢 running")
     keep("tasks", terminal.screen())
     terminal.press("l")

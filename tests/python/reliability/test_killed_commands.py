@@ -90,6 +90,9 @@ def test_killed_commands_leave_a_whole_vault(tenant: Tenant, figures: Figures) -
     while kills < KILLS:
         number += 1
         kind, argv, text = choice(rolls, number, key)
+        if kind == "ssh remove" and "proj" not in held["scopes"]:
+            # Every key was removed, and none was added since: there is nothing to remove.
+            continue
         if kind not in usual:
             status, said, usual[kind] = verbs.run(argv, text)
             assert status == 0, said

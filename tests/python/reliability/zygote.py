@@ -53,6 +53,7 @@ def look() -> dict[str, object]:
             "passphrase": cfg.resolve_passphrase(),
             "credentials": {name: vault.load_credential("default", name) for name in vault.list_credentials("default")},
             "keys": sorted(assigned),
+            "scopes": sorted(scopes),
             "orphans": vault.count_ssh_keys() - len(assigned),
             "empty": loaded.count(0),
             "tokens": len(vault.list_tokens()),
