@@ -92,8 +92,10 @@ class Tui:
 
     async def confirm(self) -> None:
         """Say yes to the question on the screen."""
-        await self.focus("#btn-confirm")
-        await self.press("enter")
+        # Pressed as a mouse does: a dialog moves the focus to its safe answer while it opens.
+        button = await self.focus("#btn-confirm")
+        button.press()
+        await self.pilot.pause()
 
     async def worker(self, *texts: str, limit: float = 200) -> str:
         """Wait for the log of a worker process to end well; what it shows."""
