@@ -46,6 +46,14 @@ pub fn check_name(what: &'static str, name: &str) -> Result<(), TaskError> {
     }
 }
 
+/// A task under its lock, with its files as they were read.
+struct Held {
+    _hold: Hold,
+    folder: Folder,
+    dossier: Option<Vec<u8>>,
+    meta: Option<Vec<u8>>,
+}
+
 impl Book {
     /// The book in `dir`, which need not exist yet.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
@@ -226,18 +234,24 @@ impl Book {
         })
     }
 
-    /// Reads the task under its lock, lets `act` change meta and dossier, and writes the file that changed.
-    pub(crate) fn change(&self, task: &str, act: impl FnOnce(&mut Meta, &mut Meta)) -> Result<bool, TaskError> {
+    /// Takes the lock of a task and reads its files; `None` when there is no such task, also when it went meanwhile.
+    fn hold(&self, task: &str) -> Result<Option<Held>, TaskError> {
         if !self.exists(task)? {
-            return Ok(false);
+            return Ok(None);
         }
         let hold = Hold::take(&self.dir, task)?;
-        let Some(folder) = self.open()? else { return Ok(false) };
+        let Some(folder) = self.open()? else { return Ok(None) };
         let (dossier, meta) = self.contents(&folder, task)?;
         if dossier.is_none() && meta.is_none() {
             hold.discard();
-            return Ok(false);
+            return Ok(None);
         }
+        Ok(Some(Held { _hold: hold, folder, dossier, meta }))
+    }
+
+    /// Reads the task under its lock, lets `act` change meta and dossier, and writes the file that changed.
+    pub(crate) fn change(&self, task: &str, act: impl FnOnce(&mut Meta, &mut Meta)) -> Result<bool, TaskError> {
+        let Some(Held { _hold, folder, dossier, meta }) = self.hold(task)? else { return Ok(false) };
         let (old_dossier, old_meta) = (self.dossier_of(task, dossier)?, self.meta_of(task, meta)?);
         let (mut dossier, mut meta) = (old_dossier.clone(), old_meta.clone());
         act(&mut meta, &mut dossier);
@@ -255,16 +269,7 @@ impl Book {
     /// # Errors
     /// [`TaskError`].
     pub fn rename(&self, project: &str, task: &str, name: &str) -> Result<bool, TaskError> {
-        if !self.exists(task)? {
-            return Ok(false);
-        }
-        let hold = Hold::take(&self.dir, task)?;
-        let Some(folder) = self.open()? else { return Ok(false) };
-        let (dossier, meta) = self.contents(&folder, task)?;
-        if dossier.is_none() && meta.is_none() {
-            hold.discard();
-            return Ok(false);
-        }
+        let Some(Held { _hold, folder, dossier, .. }) = self.hold(task)? else { return Ok(false) };
         let mut dossier = self.dossier_of(task, dossier).unwrap_or_default();
         for (key, value) in [("project", project), ("task", task)] {
             dossier.entry(key).or_insert_with(|| Value::from(value));

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,18 +22,13 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "e2e"), str(REPOSITORY / "tests/hos
 
 from e2e_site import AGENTS, Site, opened  # noqa: E402
 from front_site import Front  # noqa: E402
-from lane import pytest_terminal_summary  # noqa: E402, F401
+from lane import no_rootless_podman, pytest_terminal_summary  # noqa: E402, F401
 
 
 def _cannot_run() -> str:
     if importlib.util.find_spec("terok.tui") is None:
         return "the front ends are not adopted: python -m terok.adopt"
-    if os.getuid() == 0:
-        return "rootless Podman needs an unprivileged user: tests/host/with-test-host tests/host/as-tester"
-    if shutil.which("podman") is None:
-        return "podman is not installed"
-    done = subprocess.run(["podman", "info"], capture_output=True, text=True, timeout=60)
-    return "" if done.returncode == 0 else f"podman does not work: {done.stderr.strip()}"
+    return no_rootless_podman()
 
 
 @pytest.fixture(scope="session")
