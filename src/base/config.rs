@@ -1,4 +1,4 @@
-//! Layered configuration: how layers merge, which `config.yml` files there are, and what they say together.
+//! Layered configuration: which `config.yml` files there are, and what they say together (`crate::stack` merges them).
 //!
 //! Invariants: values keep their YAML types; a file is read again only when it changed on disk, so an edit by us or by an
 //! editor is seen by the next read of the same process; a broken layer is left out and said so once, naming file and
@@ -14,11 +14,11 @@ use serde_json::{Map, Value};
 
 use crate::fault::{Fault, Kind};
 use crate::path::{Namespace, PathError};
+pub use crate::stack::{INHERIT, Scope, Stack, deep_merge};
+use crate::stamp::Stamp;
 use crate::yaml::{self, YamlError};
 use crate::{env, notice};
 
-/// Text that means "what the layers below say".
-pub const INHERIT: &str = "_inherit";
 /// A larger configuration file is refused.
 const SIZE_LIMIT: u64 = 4 << 20;
 
@@ -92,105 +92,6 @@ impl Fault for ConfigError {
             Self::Read { .. } | Self::Write { .. } => Kind::Os,
             Self::Path(source) => source.kind(),
         }
-    }
-}
-
-/// Lays `over` on `base` and returns the result: `null` removes, `_inherit` keeps, mappings merge, the rest replaces.
-///
-/// Keys keep the order of `base`, new ones follow. What is not a mapping counts as an empty one here.
-pub fn deep_merge(base: &Value, over: &Value) -> Value {
-    let empty = Map::new();
-    let base = base.as_object().unwrap_or(&empty);
-    Value::Object(merge_maps(base, over.as_object().unwrap_or(&empty)))
-}
-
-fn merge_maps(base: &Map<String, Value>, over: &Map<String, Value>) -> Map<String, Value> {
-    let mut merged = base.clone();
-    for (key, value) in over {
-        match merge_value(base.get(key), value) {
-            Some(value) => merged.insert(key.clone(), value),
-            None => merged.shift_remove(key),
-        };
-    }
-    merged
-}
-
-fn merge_value(base: Option<&Value>, over: &Value) -> Option<Value> {
-    match (base, over) {
-        (_, Value::Null) => None,
-        (_, Value::String(text)) if text == INHERIT => base.cloned(),
-        (Some(Value::Object(base)), Value::Object(over)) => {
-            Some(Value::Object(merge_maps(base, &without_marker(over))))
-        }
-        (_, Value::Object(over)) => Some(Value::Object(without_marker(over))),
-        (Some(Value::Array(base)), Value::Array(over)) => Some(Value::Array(splice(base, over))),
-        _ => Some(over.clone()),
-    }
-}
-
-fn without_marker(map: &Map<String, Value>) -> Map<String, Value> {
-    let mut plain = map.clone();
-    if plain.get(INHERIT) == Some(&Value::Bool(true)) {
-        plain.shift_remove(INHERIT);
-    }
-    plain
-}
-
-fn splice(base: &[Value], over: &[Value]) -> Vec<Value> {
-    let mut merged = Vec::with_capacity(base.len() + over.len());
-    for item in over {
-        match item.as_str() {
-            Some(INHERIT) => merged.extend_from_slice(base),
-            _ => merged.push(item.clone()),
-        }
-    }
-    merged
-}
-
-/// One layer of configuration.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Scope {
-    /// What the layer is called in messages.
-    pub level: String,
-    /// The file it came from.
-    pub source: Option<PathBuf>,
-    /// Its content.
-    pub data: Arc<Map<String, Value>>,
-}
-
-/// Layers in the order of rising priority.
-#[derive(Debug, Clone, Default)]
-pub struct Stack(Vec<Scope>);
-
-impl Stack {
-    /// Adds a layer above all others.
-    pub fn push(&mut self, scope: Scope) {
-        self.0.push(scope);
-    }
-
-    /// The layers, lowest first.
-    pub fn scopes(&self) -> &[Scope] {
-        &self.0
-    }
-
-    /// All layers together.
-    pub fn resolve(&self) -> Map<String, Value> {
-        let layers = self.0.iter().map(|scope| scope.data.as_ref());
-        layers.fold(Map::new(), |below, above| merge_maps(&below, above))
-    }
-
-    /// One member of all layers that have it; a result that is not a mapping counts as an empty one.
-    pub fn resolve_section(&self, key: &str) -> Map<String, Value> {
-        match self.resolve_member(key) {
-            Some(Value::Object(section)) => section,
-            _ => Map::new(),
-        }
-    }
-
-    /// As [`Stack::resolve_section`], of any type; `None` when no layer has it or the topmost removes it.
-    pub fn resolve_member(&self, key: &str) -> Option<Value> {
-        let layers = self.0.iter().filter_map(|scope| scope.data.get(key));
-        layers.fold(None, |below, above| merge_value(below.as_ref(), above))
     }
 }
 
@@ -344,9 +245,8 @@ pub fn writable_file() -> Result<PathBuf, PathError> {
     }
 }
 
-/// Tells one state of a file from another: device, inode, size, and both times in nanoseconds.
-type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
-type Cached = (Stamp, Layer);
+/// `None` is the stamp of what cannot be looked at: no file has it, so that it is read again once it can be.
+type Cached = (Option<Stamp>, Layer);
 static CACHE: Mutex<Option<HashMap<PathBuf, Cached>>> = Mutex::new(None);
 
 /// What became of one file: its content, which is empty when there is a fault.
@@ -358,18 +258,11 @@ pub struct Layer {
     pub fault: Option<String>,
 }
 
-fn stamp(path: &Path) -> io::Result<Stamp> {
-    let about = std::fs::metadata(path)?;
-    let (modified, changed) = ((about.mtime(), about.mtime_nsec()), (about.ctime(), about.ctime_nsec()));
-    Ok((about.dev(), about.ino(), about.size(), modified, changed))
-}
-
 fn layer(label: &str, path: &Path) -> Option<Layer> {
-    let now = match stamp(path) {
-        Ok(now) => now,
+    let now = match Stamp::of(path) {
+        Ok(now) => Some(now),
         Err(error) if missing(&error) => return None,
-        // A stamp that no file has: whatever it is that cannot be looked at is read again once it can be.
-        Err(_) => (0, 0, 0, (0, 0), (0, 0)),
+        Err(_) => None,
     };
     let mut guard = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
     let cache = guard.get_or_insert_with(HashMap::new);
@@ -402,7 +295,7 @@ pub fn layers(namespace: Namespace) -> Vec<Layer> {
 
 /// The layers of this process as a stack; a broken one is empty.
 pub fn stack(namespace: Namespace) -> Stack {
-    Stack(layers(namespace).into_iter().map(|layer| layer.scope).collect())
+    layers(namespace).into_iter().map(|layer| layer.scope).collect()
 }
 
 /// The merged section `name`, typed; members that are null are left out.
@@ -453,30 +346,6 @@ pub(crate) fn forget_files() {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn merging_follows_the_table() {
-        let table = include_str!("../../tests/fixtures/config/merge_cases.json");
-        for case in serde_json::from_str::<Vec<Value>>(table).unwrap() {
-            let merged = deep_merge(&case["base"], &case["over"]);
-            assert_eq!(merged.to_string(), case["result"].to_string(), "{}", case["name"]);
-        }
-    }
-
-    #[test]
-    fn stacks_resolve_whole_and_by_section() {
-        let table = include_str!("../../tests/fixtures/config/stack_cases.json");
-        for case in serde_json::from_str::<Vec<Value>>(table).unwrap() {
-            let mut stack = Stack::default();
-            for data in case["layers"].as_array().unwrap() {
-                stack.push(scope("x", Path::new("x"), data.as_object().unwrap().clone()));
-            }
-            let name = &case["name"];
-            assert_eq!(Value::Object(stack.resolve()), case["resolve"], "{name}");
-            let section = stack.resolve_section("s");
-            assert_eq!(Value::Object(section), case["section_s"], "{name}");
-        }
-    }
 
     #[test]
     fn layers_are_read_once_and_again_after_a_change() {

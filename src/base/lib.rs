@@ -19,6 +19,8 @@ pub mod process;
 pub mod secret;
 pub mod setting;
 pub mod socket;
+pub mod stack;
+pub mod stamp;
 mod talk;
 pub mod text;
 pub mod timezone;

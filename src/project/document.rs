@@ -4,7 +4,7 @@
 //! not UTF-8.
 
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use base::yaml;
@@ -13,28 +13,6 @@ use serde_json::{Value, json};
 use crate::ProjectError;
 
 const SIZE_LIMIT: u64 = 4 << 20;
-
-/// One state of a file: device, inode, size, and both times in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp(u64, u64, u64, (i64, i64), (i64, i64));
-
-impl Stamp {
-    /// The state that `path` has now.
-    ///
-    /// # Errors
-    /// [`ProjectError::Read`].
-    pub fn of(path: &Path) -> Result<Self, ProjectError> {
-        let about = std::fs::metadata(path).map_err(ProjectError::read(path))?;
-        let times = ((about.mtime(), about.mtime_nsec()), (about.ctime(), about.ctime_nsec()));
-        Ok(Self(about.dev(), about.ino(), about.size(), times.0, times.1))
-    }
-
-    /// False for a file that changed within the last moments: it may change again without its stamp showing it.
-    pub fn is_settled(&self) -> bool {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        now.is_ok_and(|now| self.4.0 + 2 < now.as_secs().cast_signed())
-    }
-}
 
 /// The document of `path`; an empty one is an empty mapping.
 ///

@@ -5,12 +5,12 @@
 //! `git config --global` leaves them out too.
 
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base::process::Run;
+use base::stamp::Stamp;
 use serde_json::{Map, Value};
 
 use crate::ProjectError;
@@ -75,9 +75,6 @@ pub fn normalize_authorship(value: Option<&str>) -> Result<String, ProjectError>
     }
 }
 
-/// Device, inode, size, and the time of the last change.
-type Stamp = (u64, u64, u64, i64, i64);
-
 /// Everything that decides what git answers.
 #[derive(PartialEq, Eq)]
 struct Question {
@@ -100,7 +97,8 @@ pub fn git_global() -> Person {
         Some((asked, answer)) if *asked == question => answer.clone(),
         _ => {
             let answer = ask();
-            *guard = Some((question, answer.clone()));
+            let settled = question.files.iter().flatten().all(Stamp::is_settled);
+            *guard = settled.then(|| (question, answer.clone()));
             answer
         }
     }
@@ -122,13 +120,8 @@ fn question(files: &[PathBuf]) -> Question {
     let names = ["GIT_CONFIG_GLOBAL", "HOME", "XDG_CONFIG_HOME", "PATH"];
     Question {
         environment: names.iter().map(|name| base::env::get(name)).collect(),
-        files: files.iter().map(|file| stamp(file)).collect(),
+        files: files.iter().map(|file| Stamp::of(file).ok()).collect(),
     }
-}
-
-fn stamp(file: &Path) -> Option<Stamp> {
-    let about = file.metadata().ok()?;
-    Some((about.dev(), about.ino(), about.size(), about.mtime(), about.mtime_nsec()))
 }
 
 fn ask() -> Person {

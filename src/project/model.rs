@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base::path::{expand_home, resolve};
+use base::stamp::Stamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::document::Stamp;
 use crate::identity::{self, Identity, Person};
 use crate::schema::{self, Document};
 use crate::setting::{self, Settings};
@@ -55,14 +55,16 @@ impl Surroundings {
     /// # Errors
     /// [`ProjectError::Path`] when there is no home directory.
     pub fn current() -> Result<Self, ProjectError> {
+        // Looked at once: each look is several questions to the file system.
+        let settings = setting::load();
         Ok(Self {
-            user_projects: place::user_projects_dir()?,
+            user_projects: place::user_projects_in(&settings)?,
             system_projects: resolve(&place::projects_dir()?),
-            tasks: resolve(&place::sandbox_live_dir()?.join("tasks")),
-            gates: resolve(&place::gate_repos_dir()?),
-            builds: resolve(&place::build_dir()?),
-            settings: setting::load(),
+            tasks: resolve(&place::sandbox_live_in(&settings)?.join("tasks")),
+            gates: resolve(&place::gate_repos_in(&settings)?),
+            builds: resolve(&place::build_in(&settings)?),
             git: identity::git_global(),
+            settings,
         })
     }
 }
@@ -126,7 +128,7 @@ static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
 pub fn read(dir: &Path, around: &Surroundings) -> Result<Arc<Model>, ProjectError> {
     let path = dir.join(FILE);
     // Taken before the file is read: a change in between gives it another one.
-    let stamp = Stamp::of(&path)?;
+    let stamp = Stamp::of(&path).map_err(ProjectError::read(&path))?;
     if let Some(model) = recall(&path, stamp, around) {
         return Ok(model);
     }

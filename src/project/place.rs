@@ -90,7 +90,11 @@ pub fn projects_dir() -> Place {
 /// # Errors
 /// As [`config_root`].
 pub fn user_projects_dir() -> Place {
-    configured(None, "paths", "user_projects_dir", || Ok(user_config_dir()?.join("projects")))
+    user_projects_in(&setting::load())
+}
+
+pub(crate) fn user_projects_in(settings: &Settings) -> Place {
+    configured_in(settings, None, "paths", "user_projects_dir", || Ok(user_config_dir()?.join("projects")))
 }
 
 /// Presets of the user.
@@ -106,8 +110,12 @@ pub fn user_presets_dir() -> Place {
 /// # Errors
 /// As [`config_root`].
 pub fn sandbox_live_dir() -> Place {
+    sandbox_live_in(&setting::load())
+}
+
+pub(crate) fn sandbox_live_in(settings: &Settings) -> Place {
     let default = || base::path::state_dir("sandbox-live", None);
-    configured(Some("TEROK_SANDBOX_LIVE_DIR"), "paths", "sandbox_live_dir", default)
+    configured_in(settings, Some("TEROK_SANDBOX_LIVE_DIR"), "paths", "sandbox_live_dir", default)
 }
 
 /// Mounts that tasks share.
@@ -123,7 +131,11 @@ pub fn sandbox_live_mounts_dir() -> Place {
 /// # Errors
 /// As [`config_root`].
 pub fn gate_repos_dir() -> Place {
-    match setting::load().text("gate_server.repos_dir").filter(|text| !text.is_empty()) {
+    gate_repos_in(&setting::load())
+}
+
+pub(crate) fn gate_repos_in(settings: &Settings) -> Place {
+    match settings.text("gate_server.repos_dir").filter(|text| !text.is_empty()) {
         Some(text) => Ok(absolute(text)),
         None => Ok(base::path::sandbox_state_root()?.join("gate")),
     }
@@ -134,7 +146,11 @@ pub fn gate_repos_dir() -> Place {
 /// # Errors
 /// As [`config_root`].
 pub fn build_dir() -> Place {
-    configured(None, "paths", "build_dir", || Ok(core_state_dir()?.join("build")))
+    build_in(&setting::load())
+}
+
+pub(crate) fn build_in(settings: &Settings) -> Place {
+    configured_in(settings, None, "paths", "build_dir", || Ok(core_state_dir()?.join("build")))
 }
 
 /// What is kept of deleted projects and tasks.
@@ -186,10 +202,20 @@ fn user_config_dir() -> Place {
 }
 
 fn configured(variable: Option<&str>, section: &str, key: &str, default: impl Fn() -> Place) -> Place {
+    configured_in(&setting::load(), variable, section, key, default)
+}
+
+fn configured_in(
+    settings: &Settings,
+    variable: Option<&str>,
+    section: &str,
+    key: &str,
+    default: impl Fn() -> Place,
+) -> Place {
     if let Some(path) = variable.and_then(env::path) {
         return Ok(resolve(&path));
     }
-    match configured_text(&setting::load(), section, key) {
+    match configured_text(settings, section, key) {
         Some(text) => Ok(absolute(&text)),
         None => default().map(|path| resolve(&path)),
     }

@@ -92,8 +92,7 @@ fn same(known: &[Layer], now: &[Layer]) -> bool {
 
 impl Settings {
     fn of(layers: Vec<Layer>) -> Self {
-        let mut stack = config::Stack::default();
-        layers.iter().for_each(|layer| stack.push(layer.scope.clone()));
+        let stack: config::Stack = layers.iter().map(|layer| layer.scope.clone()).collect();
         let raw = stack.resolve();
         let (valid, errors) = schema::salvage(Document::Global, &Value::Object(raw.clone()));
         Self { layers, raw, valid, errors }

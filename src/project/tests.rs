@@ -181,6 +181,8 @@ fn git_is_asked_again_only_when_its_file_changed() {
     unsafe { std::env::set_var("PATH", format!("{}:{}", home.path("bin").display(), before.to_string_lossy())) };
     for round in 1..=2 {
         home.put("gitconfig", &format!("# {round}\n{}", " ".repeat(round)));
+        // Until its stamp proves something, the answer is not kept (`base::stamp`).
+        std::thread::sleep(std::time::Duration::from_millis(250));
         for _ in 0..5 {
             let model = load("p").unwrap();
             assert_eq!((model.human_name.as_deref(), model.human_email.as_deref()), (Some("A B"), Some("a@x")));

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
+use base::stamp::Stamp;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
@@ -136,16 +137,9 @@ impl Folder {
         }
     }
 
-    /// Inode, size, and times of the last changes of content and of the inode, in nanoseconds; zeros without a file.
-    pub(crate) fn stamp(&self, name: &str) -> [i128; 4] {
-        let Ok(found) = rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) else { return [0; 4] };
-        let nanos = |seconds: i64, rest: u64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
-        [
-            i128::from(found.st_ino),
-            i128::from(found.st_size),
-            nanos(found.st_mtime, found.st_mtime_nsec),
-            nanos(found.st_ctime, found.st_ctime_nsec),
-        ]
+    /// How the file looks now; `None` without one.
+    pub(crate) fn stamp(&self, name: &str) -> Option<Stamp> {
+        rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).ok().as_ref().map(Stamp::of_stat)
     }
 
     /// Removes one file; one that is not there is no failure.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::book::{Book, Meta};
 use crate::disk::Folder;
 use crate::fault::TaskError;
-use crate::memory::{self, Known, Stamp};
+use crate::memory::{self, Known, Stamps};
 use crate::work;
 
 /// From so many tasks on it pays to read them in several threads.
@@ -97,11 +97,11 @@ pub fn list(book: &Book, project: &str, tasks_root: Option<&Path>) -> Listing {
 #[derive(Default)]
 struct Part {
     listing: Listing,
-    fresh: Vec<(Stamp, Row)>,
+    fresh: Vec<(Stamps, Row)>,
 }
 
 impl Part {
-    fn add(&mut self, stamp: Stamp, recorded: Recorded, complete: impl Fn(&mut Row)) {
+    fn add(&mut self, stamp: Stamps, recorded: Recorded, complete: impl Fn(&mut Row)) {
         let (row, trouble) = recorded.unwrap_or_else(|error| (None, vec![error]));
         if let Some(mut row) = row {
             if trouble.is_empty() && memory::is_settled(&stamp) {
