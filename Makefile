@@ -76,13 +76,16 @@ adopt: $(BIN)/.front-ends
 demo: dev
 	@demo/run $(DEMO_ARGS)
 
-test: test-rust test-python
+# Both parts, whatever becomes of the first: a run is to show everything that is wrong.
+test:
+	@status=0; $(MAKE) --no-print-directory test-rust || status=$$?; \
+		$(MAKE) --no-print-directory test-python || status=$$?; exit $$status
 
 test-rust: | packages cargo
 	@tests/host/install-packages
 	@echo "==> Rust"
 	@mkdir -p $(CACHE) && rm -f $(CACHE)/kills.jsonl
-	@TEROK_KILL_FIGURES=$(CACHE)/kills.jsonl cargo test --locked --workspace --exclude terok-py
+	@TEROK_KILL_FIGURES=$(CACHE)/kills.jsonl cargo test --locked --workspace --exclude terok-py --no-fail-fast
 
 test-python: dev adopt
 	@tests/host/install-packages
