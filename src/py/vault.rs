@@ -208,10 +208,17 @@ fn vault_encrypt_in_place(py: Python<'_>, path: PathBuf, passphrase: String) -> 
     check(py.detach(|| ::vault::encrypt::encrypt_in_place(&path, &secret)))
 }
 
+/// Whether a file begins as a database without encryption does; false when it cannot be read.
+#[pyfunction]
+fn vault_is_plain(py: Python<'_>, path: PathBuf) -> bool {
+    py.detach(|| ::vault::header::is_plain(&path)).unwrap_or(false)
+}
+
 /// Adds this room's functions and classes to the extension module.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<StoreRef>()?;
     m.add_function(wrap_pyfunction!(vault_encrypt_in_place, m)?)?;
+    m.add_function(wrap_pyfunction!(vault_is_plain, m)?)?;
     m.add_function(wrap_pyfunction!(vault_resolve_passphrase, m)?)?;
     m.add_function(wrap_pyfunction!(vault_generate_passphrase, m)?)?;
     m.add_function(wrap_pyfunction!(vault_write_session_file, m)?)?;

@@ -11,7 +11,8 @@ use base::secret::Secret;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::VaultError;
-use crate::store::{BUSY_TIMEOUT, connect, is_plain};
+use crate::header::is_plain;
+use crate::store::{BUSY_TIMEOUT, connect};
 
 /// Encrypts the plain database at `path` with `passphrase`.
 ///

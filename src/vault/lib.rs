@@ -7,6 +7,7 @@ pub mod cell;
 pub mod credential;
 pub mod encrypt;
 pub mod error;
+pub mod header;
 pub mod key;
 #[cfg(test)]
 mod killed;

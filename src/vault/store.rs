@@ -13,13 +13,13 @@ use base::secret::Secret;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::VaultError;
+use crate::header::is_plain;
 use crate::schema;
 
 /// How long a statement waits for another process, as in every other opener of this file.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Size of a page of the encrypted file; its length is always a multiple.
 const PAGE: u64 = 4096;
-const PLAIN_HEADER: &[u8; 16] = b"SQLite format 3\0";
 
 /// An open vault; any thread may use it.
 pub struct Store {
@@ -199,14 +199,6 @@ fn create_private(path: &Path) -> Result<(), VaultError> {
     })
 }
 
-/// Whether the file begins as an unencrypted database does.
-pub(crate) fn is_plain(path: &Path) -> std::io::Result<bool> {
-    use std::io::Read;
-    let mut header = Vec::new();
-    std::fs::File::open(path)?.take(PLAIN_HEADER.len() as u64).read_to_end(&mut header)?;
-    Ok(header == PLAIN_HEADER)
-}
-
 /// A plain database has a readable header; a whole number of pages is the least an encrypted one has.
 fn refuse_plain_or_torn(path: &Path) -> Result<(), VaultError> {
     let fail = |source| VaultError::Io { doing: "read the vault", path: path.to_path_buf(), source };
@@ -273,7 +265,7 @@ mod tests {
         store.close();
         assert!(matches!(store.list_credentials("default"), Err(VaultError::Closed)));
         let bytes = std::fs::read(&path).unwrap();
-        assert_ne!(&bytes[..16], PLAIN_HEADER);
+        assert_ne!(&bytes[..15], b"SQLite format 3");
         assert!(!bytes.windows(11).any(|w| w == b"sk-real-key"));
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);

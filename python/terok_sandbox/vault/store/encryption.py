@@ -50,6 +50,9 @@ def resolve_passphrase_with_source(
 ) -> tuple[str | None, PassphraseSource | None]:  # fmt: skip
     """Return ``(passphrase, tier label)``, or ``(None, None)`` when no tier has one.
 
+    Without *prompt_on_tty* nobody is asked, also not by the dialogue of a locked keyring: front ends look at the vault
+    on the thread that draws their screen.
+
     Raises:
         WrongPassphraseError: a configured tier failed; lower tiers are then not asked.
     """
@@ -58,7 +61,7 @@ def resolve_passphrase_with_source(
             "session_file": None if passphrase_file is None else str(passphrase_file),
             "systemd_creds_file": None if systemd_creds_file is None else str(systemd_creds_file),
             "use_keyring": use_keyring,
-            "keyring_may_ask": True,
+            "keyring_may_ask": prompt_on_tty,
             "passphrase_command": passphrase_command,
             "config_passphrase": config_fallback,
         }
@@ -106,11 +109,7 @@ def forget_passphrase_in_keyring() -> bool:
 
 def is_plaintext_sqlite(db_path: Path) -> bool:
     """Return whether *db_path* is a database without encryption; ``False`` when there is none."""
-    try:
-        with open(db_path, "rb") as file:
-            return file.read(16) == b"SQLite format 3\0"
-    except OSError:
-        return False
+    return _lib.vault_is_plain(str(db_path))
 
 
 def encrypt_in_place(db_path: Path, passphrase: str) -> None:
