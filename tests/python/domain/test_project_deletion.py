@@ -60,6 +60,43 @@ def test_a_root_of_ours_and_foreign_places_are_never_removed(house: House, place
     assert (target / "kept").exists() and any(str(target) in line for line in result["skipped"])
 
 
+@pytest.mark.parametrize("shared", ["above", "same", "logins"])
+def test_what_other_projects_need_is_not_removed_with_one(house: House, shared: str) -> None:
+    ready(house)
+    live = config.sandbox_live_dir()
+    place = {"above": live / "tasks", "same": live / "tasks/other", "logins": live / "mounts"}[shared]
+    house.project("other")
+    house.project("damaged", "project: [\n")
+    theirs = live / "tasks/other" / house.task("other")
+    (live / "mounts/_claude-config").mkdir(parents=True)
+    (live / "tasks/damaged/g1abc").mkdir(parents=True)
+    house.project(text=f"project: {{security_class: online}}\ntasks: {{root: {place}}}\n")
+    own = place / house.task()
+    result = delete_project("demo")
+    assert theirs.exists() and (live / "mounts/_claude-config").exists() and (live / "tasks/damaged/g1abc").exists()
+    assert not own.exists() and not (house.projects / "demo").exists()
+    assert any(line.startswith(f"{place}: holds what others need") for line in result["skipped"])
+
+
+# improves: 31-10.3-task-left
+def test_a_project_stays_while_a_task_of_it_does(house: House) -> None:
+    root = house.project()
+    stuck, other = house.task(mode="cli"), house.task(mode="cli")
+    mirror = config.gate_repos_dir() / "demo.git"
+    mirror.mkdir(parents=True)
+    house.containers(**{f"demo-cli-{task}": "running" for task in (stuck, other)})
+    house.podman.answer("rm", "-f", f"demo-cli-{stuck}", stderr="device or resource busy", code=125)
+    house.podman.answer("rm")
+    house.podman.answer("image", code=1)
+    result = delete_project("demo")
+    tasks = config.sandbox_live_dir() / "tasks/demo"
+    assert [path.name for path in tasks.iterdir()] == [stuck] and root.exists() and mirror.exists()
+    assert result["deleted"] == [] and "resource busy" in result["skipped"][0] and stuck in result["skipped"][-1]
+    house.podman.plays("exit 0")
+    result = delete_project("demo")
+    assert not tasks.exists() and not root.exists() and not mirror.exists() and str(root) in result["deleted"]
+
+
 # improves: 31-10.3-linked-root
 def test_a_linked_project_keeps_what_the_link_points_to(house: House) -> None:
     ready(house)

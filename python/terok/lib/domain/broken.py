@@ -1,6 +1,6 @@
 """What can be told about a project whose project.yml is wrong: its places, and which mirror it claims.
 
-Deleting such a project, or one that shares its mirror, must neither fail for it nor remove what it still needs.
+Deleting such a project, or another one, must neither fail for it nor remove what it still needs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
     from terok.lib.core.projects import BrokenProject
 
-__all__ = ["default_project", "gate_claims"]
+__all__ = ["default_project", "gate_claims", "places_of_others"]
 
 
 def gate_claims() -> list[tuple[str, Path | None, str | None]]:
@@ -34,6 +34,28 @@ def _claim(project: BrokenProject) -> tuple[str, Path | None, str | None]:
     path = _text(said, "gate", "path")
     upstream = _text(said, "git", "upstream_url")
     return project.id, Path(path) if path else config.gate_repos_dir() / f"{project.id}.git", upstream
+
+
+def places_of_others(project_id: str) -> set[Path]:
+    """Return the directories that other projects have, and the one of the logins that projects share; all resolved."""
+    from terok.lib.core import config, projects
+
+    healthy, broken = projects.discover_projects()
+    found: set[Path | None] = {config.sandbox_live_mounts_dir()}
+    for project in healthy:
+        if project.id != project_id:
+            found |= {project.root, project.tasks_root, project.gate_path, project.staging_root}
+    for wrong in broken:
+        if wrong.id != project_id:
+            found |= {Path(wrong.config_path).parent, _tasks_root(wrong), _claim(wrong)[1]}
+    return {Path(place).expanduser().resolve() for place in found if place is not None}
+
+
+def _tasks_root(project: BrokenProject) -> Path:
+    from terok.lib.core import config
+
+    chosen = _text(_read(Path(project.config_path)) or {}, "tasks", "root")
+    return Path(chosen) if chosen else config.sandbox_live_dir() / "tasks" / project.id
 
 
 def _read(path: Path) -> dict[str, Any] | None:

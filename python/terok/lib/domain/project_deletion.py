@@ -1,7 +1,9 @@
 """Deleting a project: everything of it goes into an archive first, and without an archive nothing is deleted.
 
-Only what lies strictly below a directory of ours is removed, never through a link. What cannot be removed is told and
-does not keep the rest. Real credentials, SSH keys and the mirror's content are never archived.
+Only what lies strictly below a directory of ours is removed, never through a link, and nothing that holds what another
+project needs. What cannot be removed is told and does not keep the rest, but for tasks: while one of them is left,
+because its container could not be removed or its record not be archived, the project stays, so that deleting it again
+finishes the work. Real credentials, SSH keys and the mirror's content are never archived.
 """
 
 from __future__ import annotations
@@ -40,29 +42,34 @@ DeleteProjectResult.__module__ = "terok.lib.domain.project"
 def delete(project_id: str) -> DeleteProjectResult:
     """Archive and remove the project *project_id*, a broken one as far as its paths can be told.
 
+    ``skipped`` says which tasks keep it from going, if any do.
+
     Raises:
         SystemExit: unknown, or it could not be archived; nothing was deleted then.
     """
     from terok.lib.core import config, paths
+    from terok.lib.domain import broken
 
     project = _described(project_id)
     state = paths.core_state_dir() / "projects" / project_id
     task_archives, build = config.archive_dir() / project_id, config.build_dir() / project_id
     archive = _archive(project_id, project.root, state, task_archives, build)
     result = DeleteProjectResult(deleted=[], skipped=[], archive=str(archive))
-    sharing = _sharing_gate(project)
-    _delete_tasks(project, result)
+    sharing, foreign = _sharing_gate(project), broken.places_of_others(project_id)
+    if left := _delete_tasks(project, result):
+        result["skipped"].append(f"project {project_id} stays as long as it has tasks ({', '.join(left)})")
+        return result
     for place in (project.tasks_root, state, build, task_archives):
-        _remove(Path(place), result)
+        _remove(Path(place), foreign, result)
     _forget_in_vault(project_id, result)
     _remove_images(project_id, result)
     if sharing:
         result["skipped"].append(f"{project.gate_path}: also the mirror of {', '.join(sharing)}")
     else:
-        _remove(Path(project.gate_path), result)
+        _remove(Path(project.gate_path), foreign, result)
     if project.staging_root is not None:
-        _remove(Path(project.staging_root), result)
-    _remove(Path(project.root), result)
+        _remove(Path(project.staging_root), foreign, result)
+    _remove(Path(project.root), foreign, result)
     return result
 
 
@@ -78,7 +85,7 @@ def _described(project_id: str) -> ProjectConfig:
 
 
 def _archive(project_id: str, root: Path, state: Path, task_archives: Path, build: Path) -> Path:
-    """Write the archive and, once it is whole, remove the task archives that it holds."""
+    """Write the archive and return its path; what it holds stays where it is."""
     from terok.lib.core import config
 
     folder = config.archive_dir()
@@ -136,12 +143,14 @@ def _sharing_gate(project: ProjectConfig) -> list[str]:
     return [name for name, _ in domain.find_projects_sharing_gate(project.gate_path, exclude_project=project.id)]
 
 
-def _delete_tasks(project: ProjectConfig, result: DeleteProjectResult) -> None:
-    """Delete every task; podman is asked once which containers there are, when none can be started any more."""
+def _delete_tasks(project: ProjectConfig, result: DeleteProjectResult) -> list[str]:
+    """Delete every task; those that are left. Podman is asked once which containers there are, when none can be started
+    any more."""
     from terok.lib.orchestration import tasks
     from terok.lib.orchestration.tasks import removal
 
-    known_tasks = list(tasks.iter_task_ids(tasks.tasks_meta_dir(project.id)))
+    records = tasks.tasks_meta_dir(project.id)
+    known_tasks = list(tasks.iter_task_ids(records))
     for task_id in known_tasks:
         tasks.mark_task_deleting(project.id, task_id)
     containers = _containers(project)
@@ -150,6 +159,7 @@ def _delete_tasks(project: ProjectConfig, result: DeleteProjectResult) -> None:
             removal.delete(project, task_id, result["skipped"], known=containers)
         except (Exception, SystemExit) as error:
             result["skipped"].append(f"task {task_id}: {error}")
+    return list(tasks.iter_task_ids(records))
 
 
 def _containers(project: ProjectConfig) -> Collection[str] | None:
@@ -179,17 +189,21 @@ def _is_ours(path: Path) -> bool:
     """Strictly below a directory of ours, and the name itself no link."""
     if path.is_symlink():
         return False
-    found = path.resolve()
-    return any(root in found.parents for root in _managed_roots()) and found not in _managed_roots()
+    found, roots = path.resolve(), _managed_roots()
+    return any(root in found.parents for root in roots) and found not in roots
 
 
-def _remove(path: Path, result: DeleteProjectResult) -> None:
+def _remove(path: Path, foreign: Collection[Path], result: DeleteProjectResult) -> None:
+    """Remove a directory, unless it is not ours or something of *foreign* is or lies in it."""
     from terok.lib.orchestration.tasks import removal
 
     if not os.path.lexists(path):
         return
     if not _is_ours(path):
         result["skipped"].append(f"{path}: not below a directory that belongs to terok")
+        return
+    if needed := [str(place) for place in foreign if place.is_relative_to(path.resolve())]:
+        result["skipped"].append(f"{path}: holds what others need: {', '.join(sorted(needed))}")
         return
     troubles: list[str] = []
     removal.remove_tree(path, troubles)
