@@ -71,3 +71,5 @@ def test_a_silent_podman_is_an_error_of_the_report(house: House, monkeypatch: py
     result = panic.execute_panic()
     assert result.total_running == 0 and result.vault_stopped and panic.is_panicked()
     assert result.has_errors and "podman" in panic.format_panic_report(result)
+    stopped, errors = panic.panic_stop_containers()
+    assert stopped == [] and [name for name, _ in errors] == ["podman"]

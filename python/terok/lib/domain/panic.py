@@ -212,9 +212,16 @@ def _pause(name: str) -> None:
 
 
 def panic_stop_containers() -> tuple[list[str], _Errors]:
-    """Stop every task's container at once, without removing it: the names stopped, and the others with a text."""
+    """Stop every task's container at once, without removing it: the names stopped, and the others with a text.
+
+    A podman that cannot be asked is such a text, too: nothing is raised.
+    """
     runtime = _runtime()
-    return _each(_targets(), lambda name: runtime.container(name).stop(timeout=0), _BUDGET_S)
+    try:
+        names = _targets()
+    except (FileNotFoundError, RuntimeError) as error:
+        return [], [("podman", str(error))]
+    return _each(names, lambda name: runtime.container(name).stop(timeout=0), _BUDGET_S)
 
 
 def format_panic_report(result: PanicResult) -> str:
