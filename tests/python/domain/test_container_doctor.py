@@ -125,3 +125,14 @@ def test_tcp_mode_without_ports_is_a_users_mistake(visit, house: House) -> None:
     task, _ = visit()
     with pytest.raises(SystemExit, match=r"gate_server\.port"):
         ContainerDoctor("demo", task).run()
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", None])
+def test_a_wanted_state_that_cannot_be_read_is_a_warning(visit, content: bytes | None) -> None:
+    from terok.lib.api import load_project
+
+    task, _ = visit()
+    note = load_project("demo").tasks_root / task / "shield_desired_state"
+    note.mkdir() if content is None else note.write_bytes(content)
+    severity, detail = rows_of(ContainerDoctor("demo", task).run())["Shield state"]
+    assert severity == "warn" and "cannot be read" in detail

@@ -77,6 +77,16 @@ def test_without_its_container_the_kept_log_is_shown(house: House, capsys: pytes
     assert capsys.readouterr().out == ""
 
 
+def test_the_kept_log_of_an_agent_is_told_as_the_live_one(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is kept with podman's times in front of each line."""
+    task = task_of(house, mode="run", there=False, provider="claude")
+    said = json.dumps({"type": "assistant", "message": {"content": [{"type": "text", "text": "done"}]}})
+    kept(task, f"2026-11-22T15:04:05.123456789+01:00 {said}\n2026-11-22T15:04:06Z plain\n")
+    capsys.readouterr()
+    task_logs("demo", task, LogViewOptions(streaming=False))
+    assert capsys.readouterr().out == "done\n2026-11-22T15:04:06Z plain\n"
+
+
 def test_what_cannot_be_shown_is_named(house: House) -> None:
     task = task_of(house, there=False)
     fresh = house.task()
@@ -90,7 +100,9 @@ def test_what_cannot_be_shown_is_named(house: House) -> None:
 
 def test_ctrl_c_ends_the_view_cleanly(house: House) -> None:
     task = task_of(house)
-    house.podman.plays(f"case $1 in container) echo '{FOUND}';; logs) echo first; exec sleep 60;; esac")
+    # podman ends an interrupted `logs` with a status of its own.
+    logs = "logs) trap 'kill $!; exit 2' TERM INT; echo first; sleep 60 & wait;;"
+    house.podman.plays(f"case $1 in container) echo '{FOUND}';; {logs} esac")
     code = f"from terok.lib.api import task_logs; task_logs('demo', {task!r}); print('went on')"
     with subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, text=True) as viewer:
         assert viewer.stdout is not None and viewer.stdout.readline() == "first\n"

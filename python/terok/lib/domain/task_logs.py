@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections import deque
@@ -24,6 +25,8 @@ __all__ = ["LogViewOptions", "task_logs"]
 
 _GRACE_S = 2
 _CHUNK = 65536
+#: What podman put in front of an agent's record when the log was kept.
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d) (?=\{)")
 
 
 @kept
@@ -105,7 +108,7 @@ def _show_kept(project_id: str, task_id: str, options: LogViewOptions, formatter
         ) from None
     with file, _finished(formatter):
         for line in deque(file, options.tail) if options.tail is not None else file:
-            formatter.feed_line(line.rstrip("\n"))
+            formatter.feed_line(_STAMP.sub("", line.rstrip("\n")))
 
 
 @contextlib.contextmanager
@@ -124,13 +127,15 @@ def _show_live(argv: list[str], formatter: AgentLogFormatter) -> None:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except FileNotFoundError:
         raise SystemExit(_NO_PODMAN) from None
+    ended_by_itself = False
     with _finished(formatter):
         try:
             for line in _lines(process):
                 formatter.feed_line(line)
+            ended_by_itself = True
         finally:
             _end(process)
-    if process.returncode not in (0, -15):
+    if ended_by_itself and process.returncode:
         print(f"Warning: `{' '.join(argv)}` ended with status {process.returncode}", flush=True)
 
 

@@ -10,7 +10,7 @@ import json
 import socket
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -131,8 +131,11 @@ class _Visit:
         from terok.lib.integrations import executor
 
         broker, signer = self._ports()
-        desired = _desired(self.task_dir)
+        desired, trouble = _desired(self.task_dir)
         found = sandbox_doctor_checks(token_broker_port=broker, ssh_signer_port=signer, desired_shield_state=desired)
+        if trouble is not None:
+            told = CheckVerdict("warn", f"the wanted state cannot be read: {trouble}")
+            found = [replace(c, evaluate=lambda *_: told) if c.category == "shield" else c for c in found]
         found += container_checks(executor.AgentRoster.shared(), token_broker_port=broker)
         found += [*_git_identity(self.project), _git_origin(self.project)]
         found += _port_drift(broker, signer)
@@ -208,11 +211,14 @@ def _shown(text: str) -> str:
     return str(sanitize_tty(text))
 
 
-def _desired(task_dir: Path) -> str | None:
+def _desired(task_dir: Path) -> tuple[str | None, Exception | None]:
+    """The firewall's state that the user wants, if any is noted, and why the note cannot be read."""
     try:
-        return (task_dir / "shield_desired_state").read_text(encoding="utf-8").strip() or None
+        return (task_dir / "shield_desired_state").read_text(encoding="utf-8").strip() or None, None
     except FileNotFoundError:
-        return None
+        return None, None
+    except (OSError, ValueError) as error:
+        return None, error
 
 
 def _git_identity(project: ProjectConfig) -> Iterator[DoctorCheck]:
