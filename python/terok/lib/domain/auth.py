@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from terok_executor.credentials.auth import Authenticator
@@ -10,17 +11,29 @@ __all__ = ["Authenticator", "authenticate", "find_host_auth_image", "resolve_cre
 
 
 def resolve_credential_routing(project_id: str | None) -> tuple[Path, str]:
-    """Return the mounts directory and the name of the credential set; a project's own directory is made, 0700."""
+    """Return the mounts directory and the name of the credential set; a project's own directory is made, 0700.
+
+    Raises:
+        SystemExit: unknown project, or its directory cannot be made.
+    """
     from terok.lib.core import config, projects
 
     if project_id is not None:
         project = projects.load_project(project_id)
         if project.credentials_scope == "project":
-            mounts = project.project_mounts_dir
-            mounts.mkdir(mode=0o700, parents=True, exist_ok=True)
-            mounts.chmod(0o700)
-            return mounts, project.credential_set
+            return _made_private(project.project_mounts_dir), project.credential_set
     return config.sandbox_live_mounts_dir(), "default"
+
+
+def _made_private(mounts: Path) -> Path:
+    try:
+        mounts.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mounts.chmod(0o700)
+    except OSError as error:
+        raise SystemExit(
+            f"cannot keep credentials in `{mounts}`: it cannot be made private: {error.strerror}"
+        ) from error
+    return mounts
 
 
 def authenticate(provider: str, project_id: str | None = None) -> None:
@@ -32,6 +45,8 @@ def authenticate(provider: str, project_id: str | None = None) -> None:
     from terok.lib.core import config
 
     mounts, credential_set = resolve_credential_routing(project_id)
+    if credential_set != "default":
+        _warn_of_a_work_tree(mounts)
     Authenticator(provider).run(
         project_id,
         mounts_dir=mounts,
@@ -40,6 +55,17 @@ def authenticate(provider: str, project_id: str | None = None) -> None:
         oauth_enabled=config.is_oauth_enabled_for(provider),
         credential_set=credential_set,
     )
+
+
+def _warn_of_a_work_tree(mounts: Path) -> None:
+    """What agents leave in a versioned directory is one commit away from the whole world."""
+    tree = next((folder for folder in mounts.parents if (folder / ".git").exists()), None)
+    if tree is not None:
+        print(
+            f"warning: agents keep logins in `{mounts}`, which is part of the git work tree `{tree}`\n"
+            "hint: add it to .gitignore",
+            file=sys.stderr,
+        )
 
 
 def _base_image() -> str:
