@@ -228,3 +228,12 @@ def test_a_forked_child_has_threads_of_its_own():
 def test_importing_starts_no_thread():
     script = "import terok.lib.api.aio, threading; assert threading.active_count() == 1"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_the_end_of_an_iterator_does_not_hang():
+    async def story():
+        async with asyncio.timeout(20):
+            with pytest.raises(RuntimeError, match="`next` ended with StopIteration"):
+                await aio.call(next, iter(()))
+
+    asyncio.run(story())

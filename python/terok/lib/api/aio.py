@@ -6,8 +6,8 @@ methods through :func:`of`: ``await aio.of(project).list_tasks()``.
 
 What a twin returns is a future whose work has been handed to a thread already. User mistakes stay ``SystemExit``: catch
 it where you await. A future carries it through ``gather`` and ``wait_for``; a *task* that ends with it ends the whole
-loop, which is why twins are no coroutines. A caller that is cancelled stops waiting; the call itself is finished by its
-thread, and the interpreter waits for that at its end.
+loop, which is why twins are no coroutines. A caller that is cancelled stops waiting; a call that has begun is finished
+by its thread, and the interpreter waits for that at its end.
 """
 
 from __future__ import annotations
@@ -54,8 +54,16 @@ def call(function: Callable[..., _Result], /, *args: Any, **keywords: Any) -> as
     """
     loop = asyncio.get_running_loop()
     context = contextvars.copy_context()
-    work = functools.partial(context.run, function, *args, **keywords)
+    work = functools.partial(context.run, _carry_out, function, args, keywords)
     return loop.run_in_executor(_threads(), work)
+
+
+def _carry_out(function: Callable[..., _Result], args: tuple[Any, ...], keywords: dict[str, Any]) -> _Result:
+    try:
+        return function(*args, **keywords)
+    except StopIteration as ended:
+        # No future can hold it: up to Python 3.12 whoever awaits one waits for ever.
+        raise RuntimeError(f"`{getattr(function, '__name__', function)}` ended with StopIteration") from ended
 
 
 class of:
