@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from terok.adopt import repack, stock
@@ -24,6 +26,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-deps", action="store_true", help="do not install what the front ends require")
     return parser
+
+
+def _refuse_a_mixture() -> None:
+    """pip removes what a distribution `terok` installed, and with the stock one that would be files of this library."""
+    try:
+        there = metadata.distribution("terok")
+    except metadata.PackageNotFoundError:
+        return
+    if any(file.parts[:2] == ("terok", "lib") for file in there.files or ()):
+        raise SystemExit(
+            f"cannot adopt the front ends: terok {there.version} is installed here with a library of its own, and pip "
+            "would take this library away with it\n"
+            "hint: adopt in another virtual environment, or `pip uninstall terok`, then install terok-rs again with "
+            "`--force-reinstall`"
+        )
 
 
 def _pip(*arguments: str) -> None:
@@ -49,6 +66,11 @@ def _fetch(folder: Path) -> Path:
 def main(argv: Sequence[str] | None = None) -> None:
     """Adopt the front ends as the arguments say; ``SystemExit`` with the cause and the next step when it fails."""
     given = _parser().parse_args(argv)
+    _refuse_a_mixture()
+    if find_spec("pip") is None:
+        raise SystemExit(
+            "cannot adopt the front ends: this Python has no pip\nhint: `python -m ensurepip` gives it one"
+        )
     with tempfile.TemporaryDirectory(prefix="terok-adopt-") as name:
         folder = Path(name)
         try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
@@ -18,6 +20,8 @@ _PACKAGES = ("terok/tui/", "terok/cli/")
 _READ_BY_THEM = ("terok/resources/tmux/", "terok/resources/desktop/")
 #: What the front ends import; the other requirements of the wheel are those of its library.
 _NEEDED = {"argcomplete", "jinja2", "rich", "textual", "textual-serve"}
+#: What reading a file that is no wheel, or a damaged one, may end with.
+_DAMAGED = (OSError, EOFError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
 
 
 class NotTheFrontEnds(ValueError):
@@ -54,7 +58,9 @@ def read(path: Path) -> Stock:
     try:
         with zipfile.ZipFile(path) as wheel:
             return _read(wheel, path)
-    except (OSError, zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
+    except NotTheFrontEnds:
+        raise
+    except _DAMAGED as error:
         raise NotTheFrontEnds(f"`{path}` cannot be read as a wheel: {error}") from error
 
 
@@ -70,7 +76,7 @@ def _read(wheel: zipfile.ZipFile, path: Path) -> Stock:
     files = dict(_taken(wheel, record))
     if not any(name.endswith("/tui/app.py") for name in files):
         raise NotTheFrontEnds(f"`{path}` has no front ends in it")
-    return Stock(version, metadata, wheel.read(f"{info}/entry_points.txt"), files)
+    return Stock(version, metadata, _agreed(wheel, record, f"{info}/entry_points.txt"), files)
 
 
 def _record(text: str) -> dict[str, str]:
@@ -84,9 +90,14 @@ def _taken(wheel: zipfile.ZipFile, record: dict[str, str]) -> Iterator[tuple[str
             continue
         if ".." in Path(name).parts:
             raise NotTheFrontEnds(f"the file name `{name}` leaves its folder")
-        content = wheel.read(name)
-        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-        if record.get(name) != f"sha256={digest}":
-            raise NotTheFrontEnds(f"`{name}` differs from the wheel's own record")
         # Resources are looked for in the package itself.
-        yield (f"{FOLDER}/{name}" if name.startswith(_PACKAGES) else name), content
+        yield (f"{FOLDER}/{name}" if name.startswith(_PACKAGES) else name), _agreed(wheel, record, name)
+
+
+def _agreed(wheel: zipfile.ZipFile, record: dict[str, str], name: str) -> bytes:
+    """The content of a file, which the wheel's own record confirms."""
+    content = wheel.read(name)
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    if record.get(name) != f"sha256={digest}":
+        raise NotTheFrontEnds(f"`{name}` differs from the wheel's own record")
+    return content

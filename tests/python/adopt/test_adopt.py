@@ -36,13 +36,14 @@ def digest(content: bytes) -> str:
 
 def wheel(folder: Path, *, version: str = "0.8.0", said: dict[str, bytes] | None = None, **changed: bytes) -> Path:
     """A wheel as the stock one is; *said* is what its record tells of instead."""
-    files = {**FILES, **{name.replace("__", "/").replace("_py", ".py"): content for name, content in changed.items()}}
+    scripts = "[console_scripts]\nterok=terok.cli.main:main\n"
+    files = {**FILES, f"{INFO}/entry_points.txt": scripts.encode()}
+    files |= {name.replace("__", "/").replace("_py", ".py"): content for name, content in changed.items()}
     path = folder / "stock.whl"
     with zipfile.ZipFile(path, "w") as out:
         for name, content in files.items():
             out.writestr(name, content)
         out.writestr(f"{INFO}/METADATA", METADATA.format(version=version))
-        out.writestr(f"{INFO}/entry_points.txt", "[console_scripts]\nterok=terok.cli.main:main\n")
         rows = [f"{n},sha256={digest(c)},{len(c)}" for n, c in {**files, **(said or {})}.items()]
         out.writestr(f"{INFO}/RECORD", "\n".join([*rows, f"{INFO}/RECORD,,", ""]))
     return path
@@ -85,7 +86,41 @@ def test_what_is_no_stock_wheel_is_refused_with_its_reason(tmp_path: Path) -> No
             stock.read(path)
     with pytest.raises(stock.NotTheFrontEnds, match="differs from the wheel's own record"):
         stock.read(wheel(tmp_path, said={"terok/tui/app.py": b"something else"}))
+    with pytest.raises(stock.NotTheFrontEnds, match=r"entry_points\.txt` differs"):
+        stock.read(wheel(tmp_path, said={f"{INFO}/entry_points.txt": b"[console_scripts]\nterok=evil:main\n"}))
     with pytest.raises(stock.NotTheFrontEnds, match="leaves its folder"):
         stock.read(wheel(tmp_path, **{"terok/tui/../../evil.py": b"x"}))
     with pytest.raises(SystemExit, match=r"cannot adopt the front ends: .*text\.whl"):
         command.main(["--from", str(text)])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_damaged_wheel_is_refused_and_never_a_traceback(tmp_path: Path, seed: int) -> None:
+    import random
+
+    chance = random.Random(seed)
+    packed = tmp_path / "packed.whl"
+    with zipfile.ZipFile(wheel(tmp_path)) as plain, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as out:
+        for name in plain.namelist():
+            out.writestr(name, plain.read(name) * (40 if name.endswith("app.py") else 1))
+    content = bytearray(packed.read_bytes())
+    for _ in range(8):
+        content[chance.randrange(len(content))] = chance.randrange(256)
+    packed.write_bytes(content)
+    with pytest.raises(stock.NotTheFrontEnds):
+        stock.read(packed)
+
+
+def test_a_library_that_pip_would_take_away_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / INFO
+    info.mkdir()
+    (info / "METADATA").write_text(METADATA.format(version="0.8.0"))
+    (info / "RECORD").write_text("terok/lib/api/__init__.py,,\nterok/tui/app.py,,\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(command, "_pip", lambda *_: pytest.fail("pip was called"))
+    with pytest.raises(SystemExit, match=r"terok 0\.8\.0 is installed here with a library of its own"):
+        command.main(["--from", str(wheel(tmp_path))])
+    (info / "RECORD").write_text("terok_front_ends/terok/tui/app.py,,\n")
+    monkeypatch.setattr(command, "find_spec", lambda _: None)
+    with pytest.raises(SystemExit, match="has no pip"):
+        command.main(["--from", str(wheel(tmp_path))])
