@@ -38,7 +38,7 @@ def handle_credentials_encrypt_db(
         return
     provisioning.check(passphrase_tier)
     try:
-        passphrase = cfg.resolve_passphrase()
+        passphrase = provisioning.existing(cfg)
         if passphrase is None:
             tier, passphrase = passphrase_tier or provisioning.choose(), encryption.generate_passphrase()
             provisioning.store(cfg, tier, passphrase)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from terok_sandbox.config import SandboxConfig
 
 TIERS = ("systemd-creds", "keyring", "session-file", "config")
+_NONE_CHOSEN = "no passphrase tier was chosen"
 
 
 def check(wanted: str | None) -> None:
@@ -21,6 +22,14 @@ def check(wanted: str | None) -> None:
         raise SystemExit(f"cannot use passphrase tier {wanted!r}\nhint: choose one of {', '.join(TIERS)}")
     if wanted == "systemd-creds" and (obstacle := systemd_creds.obstacle()):
         raise SystemExit(f"cannot use passphrase tier 'systemd-creds': {obstacle}")
+
+
+def existing(cfg: SandboxConfig) -> str | None:
+    """Return the passphrase that a tier has; a locked keyring is asked, so that none is made over the one it has."""
+    from terok_sandbox.vault.store import encryption
+
+    found = cfg.resolve_passphrase()
+    return encryption.load_passphrase_from_keyring() if found is None and cfg.credentials_use_keyring else found
 
 
 def choose() -> str:
@@ -42,12 +51,19 @@ def choose() -> str:
     print("  keyring       in the desktop's keyring (default)")
     print("  session-file  until the end of this login session; keep a copy yourself")
     print("  config        as plain text in config.yml")
-    answer = input("keyring, session-file or config? [keyring] ").strip().lower() or "keyring"
+    answer = _asked("keyring, session-file or config? [keyring] ").lower() or "keyring"
     if answer not in TIERS[1:]:
         raise SystemExit(f"cannot use passphrase tier {answer!r}\nhint: choose one of {', '.join(TIERS[1:])}")
-    if answer == "config" and input("Everybody who reads that file reads the vault. Type yes: ").strip() != "yes":
-        raise SystemExit("no passphrase tier was chosen")
+    if answer == "config" and _asked("Everybody who reads that file reads the vault. Type yes: ") != "yes":
+        raise SystemExit(_NONE_CHOSEN)
     return answer
+
+
+def _asked(question: str) -> str:
+    try:
+        return input(question).strip()
+    except (EOFError, KeyboardInterrupt):
+        raise SystemExit(_NONE_CHOSEN) from None
 
 
 def store(cfg: SandboxConfig, tier: str, passphrase: str) -> None:

@@ -57,7 +57,7 @@ def _choose_tier(cfg: SandboxConfig, wanted: str | None) -> str | None:
     from terok_sandbox.commands import provisioning
 
     provisioning.check(wanted)
-    if _has_vault(cfg) or cfg.resolve_passphrase() is not None:
+    if _has_vault(cfg) or provisioning.existing(cfg) is not None:
         return None
     return wanted or provisioning.choose()
 

@@ -9,6 +9,7 @@ import pytest
 import terok_sandbox.supervisor.install as install
 from terok.lib.api.vault import VaultManager, VaultStatus, VaultStatusSnapshot, vault_db
 from terok.lib.domain.vault import maybe_vault_db
+from terok_native import _lib
 from terok_sandbox import doctor
 from terok_sandbox.vault.daemon.lifecycle import VaultUnreachableError
 from terok_sandbox.vault.store.db import CredentialDB
@@ -40,6 +41,29 @@ def test_a_snapshot_of_an_open_vault(account):  # noqa: F811
     )  # fmt: skip
     assert found.credential_types == {"claude": "api_key", "gh": "unknown"}
     assert isinstance(found.credential_types, MappingProxyType) and found.session_only_passphrase
+
+
+# improves: 40-4.6-no-dialogue
+def test_looking_at_the_vault_never_opens_the_dialogue_of_a_locked_keyring(account, monkeypatch):  # noqa: F811
+    account.vault()
+    account.configure("credentials: {use_keyring: true}\n")
+    asked, resolve = [], _lib.vault_resolve_passphrase
+
+    def look(tiers):
+        asked.append(tiers["keyring_may_ask"])
+        return resolve(tiers)
+
+    monkeypatch.setattr(_lib, "vault_resolve_passphrase", look)
+    assert VaultStatusSnapshot.load().locked and RecoveryStatus.load().source is None
+    assert VaultManager().get_status().locked
+    assert account.config.resolve_passphrase_with_source() == (None, None)
+    with maybe_vault_db() as db:
+        assert db is None
+    with pytest.raises(NoPassphraseError, match="desktop's keyring"):
+        account.config.open_credential_db()
+    assert len(asked) == 6 and not any(asked)
+    account.config.resolve_passphrase_with_source(prompt_on_tty=True)
+    assert asked[-1] is True
 
 
 @pytest.mark.parametrize("passphrase", [None, "wrong"])

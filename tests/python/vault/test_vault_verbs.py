@@ -258,6 +258,29 @@ def test_set_up_asks_on_a_terminal(account):  # noqa: F811
     assert status == 0 and account.config.resolve_passphrase_with_source()[1] == "config", shown
 
 
+@not_as_root
+@pytest.mark.parametrize("key", ["\x04", "\x03"])
+def test_who_answers_nothing_gets_a_word_and_no_traceback(account, key):  # noqa: F811
+    if account.config and not _too_old():
+        pytest.skip("this host can seal, so it is not asked")
+    status, shown = account.on_terminal("setup", answers=[("[keyring] ", key)])
+    assert status == 1 and "no passphrase tier was chosen" in shown and "Traceback" not in shown
+    assert not account.config.db_path.exists()
+
+
+def test_set_up_makes_no_passphrase_over_that_of_a_locked_keyring(account, monkeypatch):  # noqa: F811
+    from terok_sandbox.commands import provisioning
+    from terok_sandbox.vault.store import encryption
+
+    asked = []
+    monkeypatch.setattr(encryption, "load_passphrase_from_keyring", lambda: asked.append(1) or "there")
+    assert provisioning.existing(account.config) is None and asked == []
+    account.configure("credentials: {use_keyring: true}\n")
+    assert provisioning.existing(account.config) == "there"
+    account.session("nearer")
+    assert provisioning.existing(account.config) == "nearer" and asked == [1]
+
+
 def _too_old() -> bool:
     from terok_sandbox.vault.store import systemd_creds
 

@@ -209,10 +209,10 @@ def open_credential_db_with_source(
         config_fallback=config_fallback, prompt_on_tty=prompt_on_tty,
     )  # fmt: skip
     if not (passphrase and source):
-        raise NoPassphraseError(
-            f"cannot open the vault `{db_path}`: no passphrase is available\n"
-            "hint: unlock it with `terok-sandbox vault unlock`, or run `terok-executor setup` first"
-        )
+        hint = "unlock it with `terok-sandbox vault unlock`, or run `terok-executor setup` first"
+        if use_keyring:
+            hint = "unlock the desktop's keyring, or the vault itself with `terok-sandbox vault unlock`"
+        raise NoPassphraseError(f"cannot open the vault `{db_path}`: no passphrase is available\nhint: {hint}")
     return open_with(db_path, passphrase), source
 
 
