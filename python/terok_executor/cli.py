@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import sys
 
+from terok_util.ending import carry_out
+
 from terok_executor._outline import VERBS
 
 # A constant of our own: type checkers know it by its name, and `typing` costs time to load.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Action, ArgumentParser, Namespace
-    from collections.abc import Callable
 
     from terok_util.cli_types import CommandTree
 
@@ -36,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     if verb == "list":
         from terok_executor.container import listing
 
-        _carry_out(listing.show)
+        carry_out(listing.show)
         return
     if getattr(namespace, "_cmd", None) is None:
         group = getattr(namespace, "_group_help", None)
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit(0 if group is not None else 1)
     from terok_util.cli_types import CommandTree
 
-    _carry_out(lambda: CommandTree.dispatch(namespace))
+    carry_out(lambda: CommandTree.dispatch(namespace))
 
 
 def _asked(words: list[str]) -> str | None:
@@ -60,28 +61,6 @@ def _asked(words: list[str]) -> str | None:
         elif word != "--raw" and not word.startswith("--config="):
             return None
     return ""
-
-
-def _carry_out(work: Callable[[], object]) -> None:
-    """Run a handler; interruptions and failures that have a name end in an exit status and one message."""
-    try:
-        work()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
-    except BrokenPipeError:
-        # The reader went away; a traceback at interpreter exit would only add noise.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
-    except Exception as error:
-        _end_with_message(error)
-
-
-def _end_with_message(error: Exception) -> None:
-    """One readable message instead of a traceback for failures that have a name; others stay loud."""
-    if isinstance(error, (OSError, RuntimeError, ValueError)) and not os.environ.get("TEROK_DEBUG"):
-        raise SystemExit(str(error)) from error
-    raise error
 
 
 def _parser(verb: str | None) -> ArgumentParser:

@@ -204,9 +204,10 @@ def _complain(text: str, hint: str) -> None:
 
 def _handle_auth(*, agent: str, api_key: str | None = None, base_image: str | None = None) -> None:
     """Store a credential for one agent."""
-    from terok_executor.credentials.auth import Authenticator, store_api_key
+    from terok_executor.credentials.auth import Authenticator, require_known, store_api_key
     from terok_executor.credentials.vault_config import write_vault_config
 
+    require_known(agent)
     if api_key is None:
         from terok_executor.paths import mounts_dir
 

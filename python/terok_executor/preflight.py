@@ -99,7 +99,10 @@ class Preflight:
         from terok_executor.container.build import ImageBuilder
 
         tag = ImageBuilder(self.base_image, self.family).l1_tag()
-        done = subprocess.run(["podman", "image", "exists", tag], capture_output=True, timeout=_PODMAN_LIMIT_S)
+        try:
+            done = subprocess.run(["podman", "image", "exists", tag], capture_output=True, timeout=_PODMAN_LIMIT_S)
+        except (OSError, subprocess.SubprocessError) as error:
+            return CheckResult("agent image", False, f"{tag} cannot be looked for: {error}")
         return CheckResult("agent image", done.returncode == 0, tag if done.returncode == 0 else f"{tag} is not built")
 
     def check_ssh_key(self, scope: str = "standalone") -> CheckResult:

@@ -14,7 +14,7 @@ def main(argv: list[str] | None = None) -> None:
     """Parse *argv* (default: the process's own), run the verb, exit.
 
     Exit statuses: 0 done (also for a group without a verb), 1 failed or no verb, 2 wrong usage or unreachable vault,
-    3 no service of a supervisor could start, 5 a manual step on the host is needed.
+    3 no service of a supervisor could start, 5 a manual step on the host is needed, 130 interrupted.
     """
     arguments = sys.argv[1:] if argv is None else argv
     if arguments[:1] == ["supervisor"] and not {"-h", "--help"} & set(arguments):
@@ -22,6 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     import argparse
 
     from terok_util.cli_types import CommandTree
+    from terok_util.ending import carry_out
 
     from terok_sandbox import __version__
     from terok_sandbox.commands import COMMANDS
@@ -38,10 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         group = getattr(namespace, "_group_help", None)
         (group or parser).print_help()
         raise SystemExit(0 if group is not None else 1)
-    try:
-        CommandTree.dispatch(namespace)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(str(error)) from error
+    carry_out(lambda: CommandTree.dispatch(namespace))
 
 
 def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:

@@ -14,7 +14,8 @@ def is_ours(name: str) -> bool | None:
     """Tell whether a container was started by us; ``None`` when there is no such container.
 
     Raises:
-        SystemExit: podman is missing or does not answer.
+        SystemExit: podman is missing, does not answer, or fails for another reason than that there is no such
+            container.
     """
     try:
         done = subprocess.run(
@@ -25,6 +26,9 @@ def is_ours(name: str) -> bool | None:
     except subprocess.TimeoutExpired:
         raise SystemExit(f"cannot look at container `{name}`: podman did not answer") from None
     if done.returncode != 0:
+        # Whatever else is wrong with podman, the container may be there, and what it needs must stay.
+        if "no such container" not in done.stderr.lower():
+            raise SystemExit(f"cannot look at container `{name}`: {done.stderr.strip() or 'podman gave no reason'}")
         return None
     labels = (json.loads(done.stdout)[0].get("Config") or {}).get("Labels") or {}
     return labels.get(plan.LABEL_MANAGED) == plan.MANAGED_BY

@@ -76,7 +76,7 @@ class Authenticator:
         credential_set: str = "default",
     ) -> NoReturn:  # fmt: skip
         """Refuse: browser logins are not part of this version."""
-        _known(self.provider)
+        require_known(self.provider)
         raise SystemExit(_NO_OAUTH.format(name=self.provider))
 
 
@@ -86,7 +86,8 @@ _NO_OAUTH = (
 )
 
 
-def _known(name: str) -> AuthProvider:
+def require_known(name: str) -> AuthProvider:
+    """Return how to authenticate with *name*; ``SystemExit`` with the known names when nobody can."""
     table: dict[str, AuthProvider] = sys.modules[__name__].AUTH_PROVIDERS
     if name not in table:
         raise SystemExit(f"Unknown auth provider {name!r}; known: {', '.join(sorted(table))}")
@@ -102,7 +103,7 @@ def authenticate(
     Raises:
         SystemExit: unknown provider, one without API keys, or no key given.
     """
-    entry = _known(provider)
+    entry = require_known(provider)
     if not entry.supports_api_key:
         raise SystemExit(_NO_OAUTH.format(name=provider))
     store_api_key(provider, _ask_key(entry), credential_set)
@@ -113,13 +114,13 @@ def _ask_key(entry: AuthProvider) -> str:
         print(entry.api_key_hint)
     question = f"API key of {entry.label}: "
     try:
-        if sys.stdin.isatty():
+        if _on_terminal():
             import getpass
 
             key = getpass.getpass(question)
         else:
             print(question, end="", flush=True)
-            key = sys.stdin.readline()
+            key = sys.stdin.readline() if sys.stdin is not None else ""
     except (EOFError, KeyboardInterrupt):
         raise SystemExit("cancelled: nothing was stored") from None
     if not key.strip():
@@ -134,8 +135,13 @@ def _may_ask() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return sys.stdin.isatty()
+        return _on_terminal()
     return False
+
+
+def _on_terminal() -> bool:
+    # There is no standard input at all where a caller closed it.
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def store_api_key(provider: str, api_key: str, credential_set: str = "default") -> None:

@@ -124,6 +124,16 @@ def test_an_empty_key_is_refused(home):
     assert done.returncode == 1 and "empty" in done.stderr
 
 
+def test_a_key_of_nobody_is_not_stored(home):
+    done = run(EXECUTOR, "auth", "nobody", "--api-key", "sk-x", **home)
+    assert done.returncode == 1 and "'nobody'" in done.stderr and "claude" in done.stderr and done.stdout == ""
+
+
+def test_without_any_standard_input_a_login_ends_in_words(home):
+    done = run("/bin/sh", "-c", f"exec {EXECUTOR} auth claude <&-", **home)
+    assert done.returncode == 1 and "no key was given" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_stop_leaves_foreign_containers_alone(podman, home):
     podman.answer("container", "inspect", stdout='[{"Config": {"Labels": null}}]')
     done = run(EXECUTOR, "stop", "somebody-elses", **home)
@@ -132,8 +142,47 @@ def test_stop_leaves_foreign_containers_alone(podman, home):
 
 
 def test_stop_of_an_unknown_container_is_no_failure(podman, home):
+    podman.answer("container", "inspect", stderr="Error: no such container gone", code=125)
     done = run(EXECUTOR, "stop", "gone", **home)
     assert done.returncode == 0 and "not found" in done.stdout
+
+
+def test_stop_takes_nothing_from_a_container_that_podman_cannot_tell_about(podman, home, tmp_path):
+    sidecar = tmp_path / "state/sandbox/sidecar/busy.json"
+    sidecar.parent.mkdir(parents=True)
+    sidecar.write_text("{}")
+    podman.answer("container", "inspect", stderr="Error: database is locked", code=125)
+    done = run(EXECUTOR, "stop", "busy", **home)
+    assert done.returncode == 1 and "database is locked" in done.stderr, done.stdout
+    assert sidecar.exists()
+
+
+def test_a_host_without_podman_is_told_what_is_missing(home, tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = run(EXECUTOR, "setup", "--check", **home, PATH=tmp_path / "empty")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["podman", "supervisor", "agent"] and "not installed" in lines[0]
+
+
+def test_ctrl_c_and_the_end_of_input_end_every_command_line_in_words(monkeypatch, capsys):
+    from terok_util import ending
+
+    def ended(error):
+        def verb():
+            raise error
+
+        with pytest.raises(SystemExit) as left:
+            ending.carry_out(verb)
+        return left.value.code
+
+    assert ended(KeyboardInterrupt()) == 130 and capsys.readouterr().err == "interrupted\n"
+    assert "input ended" in ended(EOFError()) and ended(ValueError("why")) == "why" and ended(SystemExit(5)) == 5
+    with pytest.raises(LookupError):
+        ending.carry_out({}.popitem)
+    monkeypatch.setenv("TEROK_DEBUG", "1")
+    with pytest.raises(OSError, match="loud"):
+        ending.carry_out(lambda: (_ for _ in ()).throw(OSError("loud")))
 
 
 def test_a_raw_log_does_not_ignore_the_configuration():
