@@ -1,4 +1,8 @@
-"""A container's log for reading: Claude's event stream as a transcript, everything else as it is."""
+"""A container's log for reading: Claude's event stream as a transcript, everything else line by line.
+
+What an agent prints is not to be trusted: an event of another shape than expected says nothing or is shown as text, and
+of control sequences only colours are left.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +36,21 @@ def show(name: str, *, follow: bool, tail: int | None, raw: bool) -> int:
 
 
 def readable(lines: Iterable[str]) -> Iterator[str]:
-    """Turn event lines into transcript lines; lines that are no events pass unchanged."""
+    """Turn event lines into transcript lines; of others, what could move a terminal is taken out."""
     for line in lines:
         event = _event(line)
         if event is None:
-            yield line
+            text = line.rstrip("\r\n")
+            yield _clean(text) + line[len(text) :]
         else:
-            yield from (f"{text}\n" for text in _render(event))
+            yield from (f"{_clean(text)}\n" for text in _render(event))
+
+
+def _clean(text: str) -> str:
+    from terok_native import _lib
+
+    # Names in JSON may hold half a character, which no text of the engine can.
+    return _lib.task_clean_log(text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _event(line: str) -> dict[str, Any] | None:
@@ -56,7 +68,8 @@ def _render(event: dict[str, Any]) -> Iterator[str]:
     if kind == "system" and event.get("subtype") == "init":
         yield f"· session {event.get('session_id', '?')}, model {event.get('model', '?')}"
     elif kind in ("assistant", "user"):
-        content = (event.get("message") or {}).get("content")
+        message = event.get("message")
+        content = message.get("content") if isinstance(message, dict) else None
         for block in content if isinstance(content, list) else []:
             yield from _render_block(block)
     elif kind == "result":
@@ -66,8 +79,8 @@ def _render(event: dict[str, Any]) -> Iterator[str]:
 def _render_block(block: Any) -> Iterator[str]:
     if not isinstance(block, dict):
         return
-    if block.get("type") == "text" and block.get("text", "").strip():
-        yield f"● {block['text'].strip()}"
+    if block.get("type") == "text" and (text := str(block.get("text") or "").strip()):
+        yield f"● {text}"
     elif block.get("type") == "tool_use":
         yield f"→ {block.get('name', '?')} {_short(json.dumps(block.get('input', {}), ensure_ascii=False))}"
     elif block.get("type") == "tool_result":
@@ -87,6 +100,7 @@ def _short(text: str) -> str:
 
 
 def _render_result(event: dict[str, Any]) -> str:
-    seconds = float(event.get("duration_ms") or 0) / 1000
+    took = event.get("duration_ms")
+    seconds = f"{took / 1000:.1f}" if isinstance(took, (int, float)) else "?"
     outcome = "failed" if event.get("is_error") else "done"
-    return f"■ {outcome} after {event.get('num_turns', '?')} turns, {seconds:.1f} s"
+    return f"■ {outcome} after {event.get('num_turns', '?')} turns, {seconds} s"

@@ -12,8 +12,16 @@ def event(**members):
 
 
 def test_plain_lines_pass_unchanged():
-    lines = ["hello\n", "{not json\n", '{"no": "type"}\n', "[1]\n", "no end"]
+    lines = ["hello\n", "{not json\n", '{"no": "type"}\n', "[1]\n", "\x1b[31mred\x1b[0m\r\n", "no end"]
     assert list(readable(lines)) == lines
+
+
+def test_nothing_that_an_agent_prints_moves_the_terminal():
+    hostile = "\x1b]0;title\x07\x1b[2Jtext"
+    lines = [hostile + "\n", event(type="assistant", message={"content": [{"type": "text", "text": hostile}]})]
+    assert list(readable([*lines, event(type="system", subtype="init", session_id="\ud800", model=hostile)])) == [
+        "text\n", "● text\n", "· session ?, model text\n",
+    ]  # fmt: skip
 
 
 def test_events_become_a_transcript():
@@ -37,7 +45,12 @@ def test_events_become_a_transcript():
 
 def test_odd_events_do_not_break_it():
     odd = [event(type="assistant"), event(type="assistant", message={"content": "text"}), event(type="new-kind")]
-    assert list(readable([*odd, event(type="assistant", message={"content": [7]})])) == []
+    odd += [event(type="assistant", message={"content": [7, {"type": "text", "text": None}]})]
+    odd += [event(type=kind, message=message) for kind in ("assistant", "user") for message in ("hi", [1], 5)]
+    assert list(readable(odd)) == []
+    assert list(readable([event(type="assistant", message={"content": [{"type": "text", "text": 5}]})])) == ["● 5\n"]
+    for took in ("soon", [1], None, {}):
+        assert list(readable([event(type="result", duration_ms=took)])) == ["■ done after ? turns, ? s\n"]
 
 
 def test_long_results_are_cut():
