@@ -72,7 +72,9 @@ class AgentRunner:
         cfg: SandboxConfig | None = None,
     ) -> None:  # fmt: skip
         if sandbox and runtime and sandbox.runtime is not runtime:
-            raise ValueError("cannot use this runtime: the sandbox that was given has another one; pass one of the two")
+            raise ValueError(
+                "cannot use this runtime: sandbox and runtime must be the same backend instance; pass one of the two"
+            )
         self._sandbox, self._runtime, self._roster, self._cfg = sandbox, runtime, roster, cfg
         self._base_image, self._family = base_image, family
         #: Exit code of the last followed run, ``None`` before.

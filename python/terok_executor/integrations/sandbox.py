@@ -6,11 +6,7 @@ module and never keeps what it got.
 
 from typing import Any
 
-_EXTRA = {
-    "CODEX_SHARED_OAUTH_MARKER": "terok_sandbox.vault.store.markers",
-    "PHANTOM_CREDENTIALS_MARKER": "terok_sandbox.vault.store.markers",
-    "write_sidecar": "terok_sandbox.launch",
-}
+_EXTRA = {"write_sidecar": "terok_sandbox.launch"}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -216,11 +217,13 @@ class AgentRoster:
     def shared() -> AgentRoster:
         """Return the roster of this process; a failed load is tried again."""
         global _shared
-        if _shared is None:
-            _shared = load_roster()
-        return _shared
+        with _loading:
+            if _shared is None:
+                _shared = load_roster()
+            return _shared
 
 
+_loading = threading.Lock()
 _shared: AgentRoster | None = None
 
 

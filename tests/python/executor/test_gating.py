@@ -124,3 +124,8 @@ def test_a_failed_sync_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         gating.sync(cfg, URL)  # type: ignore[arg-type]
     assert all(word in str(end.value) for word in words) and "token" not in str(end.value)
     assert Failing.closed == closed + 1
+
+
+def test_the_catalogue_finds_every_name_of_its_own():
+    for name in (*catalogue._EXTRA, "PHANTOM_CREDENTIALS_MARKER", "CODEX_SHARED_OAUTH_MARKER"):
+        assert getattr(catalogue, name)

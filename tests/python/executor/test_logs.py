@@ -77,3 +77,12 @@ def test_a_streamed_process_can_be_polled(podman):
     finally:
         process.terminate()
         process.wait(timeout=2)
+
+
+def test_a_runner_has_one_backend():
+    class Facade:
+        runtime = object()
+
+    assert AgentRunner(sandbox=Facade(), runtime=Facade.runtime).runtime is Facade.runtime
+    with pytest.raises(ValueError, match="same backend instance"):
+        AgentRunner(sandbox=Facade(), runtime=object())

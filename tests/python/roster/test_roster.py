@@ -5,6 +5,7 @@ import json
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -30,6 +31,22 @@ def test_values_agree_with_the_table(user_dir):
         for name, fields in entries.items():
             have = json.loads(json.dumps(dataclasses.asdict(getattr(roster, table)[name])))
             assert {key: have[key] for key in fields} == fields, (table, name)
+
+
+def test_threads_that_ask_first_together_get_one_roster(user_dir, monkeypatch):
+    monkeypatch.setattr(loader, "_shared", None)
+    together, found = threading.Barrier(8), []
+
+    def ask():
+        together.wait(30)
+        found.append(AgentRoster.shared())
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(found) == 8 and len({id(roster) for roster in found}) == 1
 
 
 def test_values_are_frozen_and_copies(user_dir):
