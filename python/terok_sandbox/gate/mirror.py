@@ -92,8 +92,8 @@ class GateAuthNotConfigured(RuntimeError):
     def __init__(self, scope: str) -> None:
         super().__init__(
             f"cannot reach the upstream of {scope!r} over SSH: the vault has no usable key for it\n"
-            f"hint: make one with `terok ssh-init {scope}` and register it with the forge, or use your own SSH keys "
-            "with `--use-personal-ssh`"
+            f"hint: make one with `terok project ssh-init {scope}` and register it with the forge, or use your own SSH "
+            f"keys with `terok project gate-sync --use-personal-ssh {scope}`"
         )
         self.scope = scope
 

@@ -254,7 +254,8 @@ def test_local_facts_need_no_vault(project: Project) -> None:
         with pytest.raises(GateAuthNotConfigured) as raised:
             call()
         text = str(raised.value)
-        assert raised.value.scope == "proj" and "'proj'" in text and "ssh-init" in text and "--use-personal-ssh" in text
+        assert raised.value.scope == "proj" and "'proj'" in text
+        assert "`terok project ssh-init proj`" in text and "`terok project gate-sync --use-personal-ssh proj`" in text
     ssh.close()
     ssh.close()
 
