@@ -245,8 +245,15 @@ pub fn writable_file() -> Result<PathBuf, PathError> {
     }
 }
 
-/// `None` is the stamp of what cannot be looked at: no file has it, so that it is read again once it can be.
-type Cached = (Option<Stamp>, Layer);
+/// A file as it was read.
+struct Cached {
+    /// `None` is the stamp of what cannot be looked at: no file has it, so that it is read again once it can be.
+    stamp: Option<Stamp>,
+    /// Whether every change after the reading shows in the stamp (`crate::stamp`).
+    settled: bool,
+    layer: Layer,
+}
+
 static CACHE: Mutex<Option<HashMap<PathBuf, Cached>>> = Mutex::new(None);
 
 /// What became of one file: its content, which is empty when there is a fault.
@@ -259,21 +266,30 @@ pub struct Layer {
 }
 
 fn layer(label: &str, path: &Path) -> Option<Layer> {
-    let now = match Stamp::of(path) {
-        Ok(now) => Some(now),
-        Err(error) if missing(&error) => return None,
-        Err(_) => None,
-    };
+    match Stamp::of(path) {
+        Ok(now) => Some(layer_of(Some(now), label, path)),
+        Err(error) if missing(&error) => None,
+        Err(_) => Some(layer_of(None, label, path)),
+    }
+}
+
+fn layer_of(now: Option<Stamp>, label: &str, path: &Path) -> Layer {
+    let settled = now.is_none_or(|stamp| stamp.is_settled());
     let mut guard = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
     let cache = guard.get_or_insert_with(HashMap::new);
-    if let Some((_, known)) = cache.get(path).filter(|(then, _)| *then == now) {
-        let mut known = known.clone();
-        label.clone_into(&mut known.scope.level);
-        return Some(known);
+    let known = cache.get(path);
+    if let Some(known) = known.filter(|known| known.settled && known.stamp == now) {
+        let mut layer = known.layer.clone();
+        label.clone_into(&mut layer.scope.level);
+        return layer;
     }
-    let found = read_or_complain(label, path);
-    cache.insert(path.to_owned(), (now, found.clone()));
-    Some(found)
+    let mut layer = read_or_complain(label, path);
+    // What says the same stays the same object, so that nobody has to look closer.
+    if let Some(known) = known.filter(|known| known.layer.scope.data == layer.scope.data) {
+        layer.scope.data = Arc::clone(&known.layer.scope.data);
+    }
+    cache.insert(path.to_owned(), Cached { stamp: now, settled, layer: layer.clone() });
+    layer
 }
 
 fn read_or_complain(label: &str, path: &Path) -> Layer {
@@ -360,6 +376,19 @@ mod tests {
         assert_eq!(layer("x", &path).unwrap().scope.data["s"], json!({"k": true}));
         std::fs::write(&path, "b: 22\n").unwrap();
         assert_eq!(layer("x", &path).unwrap().scope.data.get("s"), None);
+    }
+
+    #[test]
+    fn a_change_that_no_stamp_shows_is_seen() {
+        let _alone = notice::alone();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.yml");
+        std::fs::write(&path, "a: 1\n").unwrap();
+        // Where the clock of a file system is coarse, the file keeps this stamp when it is written twice at once.
+        let stamp = Stamp::of(&path).ok();
+        assert_eq!(layer_of(stamp, "x", &path).scope.data["a"], 1);
+        std::fs::write(&path, "a: 2\n").unwrap();
+        assert_eq!(layer_of(stamp, "x", &path).scope.data["a"], 2);
     }
 
     #[test]

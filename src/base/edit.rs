@@ -8,10 +8,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use serde_json::{Map, Value};
 
 use crate::config::{self, ConfigError};
+use crate::lock::Lock;
 use crate::{file, yaml};
 
 /// Merges `updates` into the mapping `section` of the file, keeping comments, order and quotes; a missing file is made.
@@ -29,7 +29,7 @@ pub fn update_section(path: &Path, section: &str, updates: &Map<String, Value>) 
         _ => PathBuf::from("."),
     };
     file::create_private_dir(&parent).map_err(fail)?;
-    let _turn = take_turn(&parent).map_err(fail)?;
+    let _turn = Lock::directory(&parent).map_err(fail)?;
     let before = config::read_text(&target)?;
     let content = |source| ConfigError::Content { path: path.to_owned(), source };
     let after = yaml::set_in_section(before.as_deref().unwrap_or(""), section, updates).map_err(content)?;
@@ -45,13 +45,6 @@ fn through_links(path: &Path) -> PathBuf {
         Ok(about) if about.is_symlink() => crate::path::resolve(path),
         _ => path.to_owned(),
     }
-}
-
-/// Locks the directory itself, so that no lock file stays behind; released when the descriptor closes.
-fn take_turn(dir: &Path) -> io::Result<std::os::fd::OwnedFd> {
-    let fd = rustix::fs::openat(CWD, dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::fs::flock(&fd, FlockOperation::LockExclusive)?;
-    Ok(fd)
 }
 
 fn replace(target: &Path, text: &str) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! Advisory locks between processes, held as long as the guard lives.
 //!
-//! The lock file is created 0600, is never followed when it is a link, and stays behind: removing it would let two
-//! processes hold "the" lock on two different files.
+//! A lock file is created 0600, is never followed when it is a link, and stays behind: removing it would let two
+//! processes hold "the" lock on two different files. Where nothing may stay behind, the directory itself is locked.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -28,6 +28,17 @@ impl Lock {
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Waits for the lock of a directory itself; for those who hold it for moments.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn directory(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+        Ok(Self { _file: file })
     }
 
     /// Waits for the lock, at most `limit`.

@@ -111,8 +111,18 @@ fn malformed(error: &serde_saphyr::Error) -> YamlError {
     let reason = [", set DuplicateKeyPolicy", "; use from_str", " at line "]
         .iter()
         .fold(reason, |left, advice| left.split(advice).next().unwrap_or(left));
-    YamlError::Malformed { line, reason: crate::text::sanitize_tty(reason) }
+    let plain = IN_PLAIN_WORDS.iter().find(|(theirs, _)| reason.starts_with(theirs));
+    YamlError::Malformed { line, reason: crate::text::sanitize_tty(plain.map_or(reason, |(_, ours)| ours)) }
 }
+
+/// Reasons that the parser gives in terms of its own insides.
+const IN_PLAIN_WORDS: &[(&str, &str)] = &[
+    ("budget breached", "it is too large, too deep, or refers to its own parts too often"),
+    ("recursive references", "an alias stands for something that contains it"),
+    ("cannot deserialize null into string", "a key is empty or null"),
+    ("expected string scalar", "a key is not a plain text"),
+    ("!!binary scalar is not valid", "a `!!binary` value is no text"),
+];
 
 /// Merges `updates` into the mapping `section` of `text`, one level deep, and returns the new text.
 ///
