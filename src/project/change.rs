@@ -1,11 +1,13 @@
 //! Changing projects: a new one derived from another, and the choice of agents.
 //!
 //! Invariants: comments and order of the source stay; a new project appears with its whole `project.yml` or not at all;
-//! two that are derived at once under one id never mix; what fails leaves nothing. Refuses ids that exist, in any root.
+//! two that are derived at once under one id never mix; what fails leaves nothing, and what was killed leaves nothing
+//! once the next one is derived. Refuses ids that exist, in any root.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use base::lock::Lock;
 use base::{edit, file, yaml};
 use serde_json::{Map, Value, json};
 
@@ -13,6 +15,10 @@ use crate::model::{self, FILE, Surroundings};
 use crate::{ProjectError, discover, document, id};
 
 const INSTRUCTIONS: &str = "instructions.md";
+/// No listing shows a name with a dot in front; the project is there once it is complete.
+const DRAFT: &str = ".derived-";
+/// Random bytes in the name of a draft.
+const DRAFT_BYTES: usize = 6;
 
 /// Makes project `new` from project `source`: same settings and gate, without its agent configuration and its presets.
 /// Returns the new directory.
@@ -23,11 +29,11 @@ const INSTRUCTIONS: &str = "instructions.md";
 pub fn derive(source: &str, new: &str) -> Result<PathBuf, ProjectError> {
     id::check(new)?;
     let around = Surroundings::current()?;
-    let from = discover::root_of(source)?;
+    let from = discover::root_in(&around, source)?;
     let model = model::read(&from, &around)?;
     let target = around.user_projects.join(new);
     let exists = |path: PathBuf| ProjectError::Exists { id: new.to_owned(), path };
-    if let Some(taken) = discover::root_of(new).ok().or_else(|| occupied(&target).then(|| target.clone())) {
+    if let Some(taken) = discover::root_in(&around, new).ok().or_else(|| occupied(&target).then(|| target.clone())) {
         return Err(exists(taken));
     }
     let path = from.join(FILE);
@@ -35,17 +41,36 @@ pub fn derive(source: &str, new: &str) -> Result<PathBuf, ProjectError> {
         .map_err(|source| ProjectError::Edit { path, source: Box::new(source) })?;
     let projects = &around.user_projects;
     file::create_private_dir(projects).map_err(ProjectError::write(projects))?;
-    // No listing shows a name with a dot in front; the project is there once it is complete.
-    let draft = projects.join(format!(".derived-{}", base::ident::random_hex(6)));
-    let made = fill(&draft, &text, &from.join(INSTRUCTIONS)).and_then(|()| std::fs::rename(&draft, &target));
+    // Not every file system has locks; without one nobody knows whose a draft is.
+    let turn = Lock::directory(projects);
+    if turn.is_ok() {
+        sweep(projects);
+    }
+    let draft = projects.join(format!("{DRAFT}{}", base::ident::random_hex(DRAFT_BYTES)));
+    let made = begin(&draft, &from.join(INSTRUCTIONS)).and_then(|()| {
+        let written = publish(&draft.join(FILE), &text, false).and_then(|_| std::fs::rename(&draft, &target));
+        written.map_err(|error| match target.symlink_metadata() {
+            // Somebody else was faster: an empty directory would have been replaced.
+            Ok(_) => exists(target.clone()),
+            Err(_) => ProjectError::write(&target)(error),
+        })
+    });
     if made.is_err() {
         let _ = std::fs::remove_dir_all(&draft);
     }
-    match made {
-        Ok(()) => Ok(target),
-        // Somebody else was faster: an empty directory would have been replaced.
-        Err(_) if target.symlink_metadata().is_ok() => Err(exists(target)),
-        Err(error) => Err(ProjectError::Write { path: target, source: error }),
+    made.map(|()| target)
+}
+
+/// Removes the drafts that killed processes left; whoever holds the turn knows that no other is being written.
+fn sweep(projects: &Path) {
+    let is_draft = |name: &str| {
+        let rest = name.strip_prefix(DRAFT);
+        rest.is_some_and(|rest| rest.len() == 2 * DRAFT_BYTES && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    for entry in std::fs::read_dir(projects).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_draft) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -56,10 +81,17 @@ fn occupied(target: &Path) -> bool {
     }
 }
 
-fn fill(draft: &Path, text: &str, instructions: &Path) -> io::Result<()> {
-    file::create_private_dir(draft)?;
-    copy(instructions, &draft.join(INSTRUCTIONS))?;
-    publish(&draft.join(FILE), text, false).map(drop)
+/// Makes the draft, with the source's instructions if it has any.
+fn begin(draft: &Path, instructions: &Path) -> Result<(), ProjectError> {
+    file::create_private_dir(draft).map_err(ProjectError::write(draft))?;
+    match document::open(instructions) {
+        Ok(source) => {
+            let copied = draft.join(INSTRUCTIONS);
+            copy(source, &copied).map_err(ProjectError::write(&copied))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(ProjectError::read(instructions)(error)),
+    }
 }
 
 fn derived(text: &str, new: &str, gate: &Path) -> Result<String, yaml::YamlError> {
@@ -69,13 +101,8 @@ fn derived(text: &str, new: &str, gate: &Path) -> Result<String, yaml::YamlError
     yaml::set_in_section(&text, "gate", &one("path", json!(gate.to_string_lossy())))
 }
 
-/// Content, mode and times; a missing source is no error.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let mut source = match std::fs::File::open(from) {
-        Ok(source) => source,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
+/// Content, mode and times.
+fn copy(mut source: std::fs::File, to: &Path) -> io::Result<()> {
     let about = source.metadata()?;
     let mut target = std::fs::File::create(to)?;
     io::copy(&mut source, &mut target)?;

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use base::fault::explain;
 use base::notice;
-use base::path::resolve;
 use serde::Serialize;
 
 use crate::model::{self, FILE, Model, Surroundings};
@@ -53,7 +52,7 @@ pub fn directories() -> Result<BTreeMap<String, PathBuf>, ProjectError> {
 
 /// The user's projects and the system's, links followed.
 fn roots() -> Result<[PathBuf; 2], ProjectError> {
-    Ok([place::user_projects_dir()?, place::projects_dir()?].map(|root| resolve(&root)))
+    Ok([place::user_projects_dir()?, place::system_projects()?])
 }
 
 fn directories_in(roots: &[PathBuf]) -> BTreeMap<String, PathBuf> {
@@ -129,7 +128,18 @@ fn broken(id: String, dir: &Path, error: &ProjectError) -> Broken {
 /// [`ProjectError::BadId`], [`ProjectError::Unknown`].
 pub fn root_of(id: &str) -> Result<PathBuf, ProjectError> {
     id::check_form(id)?;
-    let [user, system] = roots()?.map(|root| root.join(id));
+    let [user, system] = roots()?;
+    find(id, &user, &system)
+}
+
+/// As [`root_of`], among the projects of `around`.
+pub(crate) fn root_in(around: &Surroundings, id: &str) -> Result<PathBuf, ProjectError> {
+    id::check_form(id)?;
+    find(id, &around.user_projects, &around.system_projects)
+}
+
+fn find(id: &str, user: &Path, system: &Path) -> Result<PathBuf, ProjectError> {
+    let [user, system] = [user, system].map(|root| root.join(id));
     // Where nobody may look there may be one: loading it tells the reason.
     let found = [&user, &system].into_iter().find(|dir| holds_project(dir) != Some(false)).cloned();
     match found {
@@ -143,5 +153,7 @@ pub fn root_of(id: &str) -> Result<PathBuf, ProjectError> {
 /// # Errors
 /// As [`root_of`] and [`model::read`].
 pub fn load(id: &str) -> Result<Arc<Model>, ProjectError> {
-    model::read(&root_of(id)?, &Surroundings::current()?)
+    id::check_form(id)?;
+    let around = Surroundings::current()?;
+    model::read(&root_in(&around, id)?, &around)
 }

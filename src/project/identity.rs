@@ -96,8 +96,9 @@ pub fn git_global() -> Person {
     match guard.as_ref() {
         Some((asked, answer)) if *asked == question => answer.clone(),
         _ => {
-            let answer = ask();
+            // Judged before git reads them: it may take its time.
             let settled = question.files.iter().flatten().all(Stamp::is_settled);
+            let answer = ask();
             *guard = settled.then(|| (question, answer.clone()));
             answer
         }

@@ -4,6 +4,7 @@
 //! the home directory and a relative path starts at the project's directory, whatever the current one is; gatekeeping
 //! has its gate. What a project leaves open of `run`, `image.base_image` and the shield follows `config.yml`.
 
+use std::cell::{Cell, LazyCell};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,9 +15,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::identity::{self, Identity, Person};
+use crate::place::{self, below};
 use crate::schema::{self, Document};
 use crate::setting::{self, Settings};
-use crate::{ProjectError, document, id, place};
+use crate::{ProjectError, document, id};
 
 /// Name of a project's file.
 pub const FILE: &str = "project.yml";
@@ -57,12 +59,14 @@ impl Surroundings {
     pub fn current() -> Result<Self, ProjectError> {
         // Looked at once: each look is several questions to the file system.
         let settings = setting::load();
+        let root = LazyCell::new(place::state_root);
+        let state = || LazyCell::force(&root).clone();
         Ok(Self {
             user_projects: place::user_projects_in(&settings)?,
-            system_projects: resolve(&place::projects_dir()?),
-            tasks: resolve(&place::sandbox_live_in(&settings)?.join("tasks")),
-            gates: resolve(&place::gate_repos_in(&settings)?),
-            builds: resolve(&place::build_in(&settings)?),
+            system_projects: place::system_projects()?,
+            tasks: below(&place::sandbox_live_in(&settings, state)?, "tasks"),
+            gates: place::gate_repos_in(&settings, state)?,
+            builds: place::build_in(&settings, state)?,
             git: identity::git_global(),
             settings,
         })
@@ -127,13 +131,16 @@ static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
 /// [`ProjectError`], one variant per way in which `project.yml` can be wrong.
 pub fn read(dir: &Path, around: &Surroundings) -> Result<Arc<Model>, ProjectError> {
     let path = dir.join(FILE);
-    // Taken before the file is read: a change in between gives it another one.
+    // Taken and judged before the file is read: a change in between gives it another one.
     let stamp = Stamp::of(&path).map_err(ProjectError::read(&path))?;
     if let Some(model) = recall(&path, stamp, around) {
         return Ok(model);
     }
-    let model = Arc::new(derive(dir, &path, around)?);
-    if stamp.is_settled() {
+    let settled = stamp.is_settled();
+    let (model, linked) = derive(dir, &path, around)?;
+    let model = Arc::new(model);
+    // Where a link leads can change while the file does not.
+    if settled && !linked {
         remember(path, stamp, around, &model);
     }
     Ok(model)
@@ -156,7 +163,8 @@ fn remember(path: PathBuf, stamp: Stamp, around: &Surroundings, model: &Arc<Mode
     *guard = Some((then, models));
 }
 
-fn derive(dir: &Path, path: &Path, around: &Surroundings) -> Result<Model, ProjectError> {
+/// The model, and whether one of its places was found through a link.
+fn derive(dir: &Path, path: &Path, around: &Surroundings) -> Result<(Model, bool), ProjectError> {
     let raw = document::read(path)?;
     let checked = schema::validate(Document::Project, &raw).map_err(|errors| {
         let lines: Vec<_> = errors.iter().map(|error| format!("  {}", error.line(" → "))).collect();
@@ -164,12 +172,13 @@ fn derive(dir: &Path, path: &Path, around: &Surroundings) -> Result<Model, Proje
     })?;
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     let root = below(dir.parent().unwrap_or(Path::new("/")), &name);
-    let model = Draft { raw: &raw, checked: &checked, around, root, path }.model(dir)?;
+    let draft = Draft { raw: &raw, checked: &checked, around, root, path, linked: Cell::new(false) };
+    let model = draft.model(dir)?;
     let places = [&model.root, &model.tasks_root, &model.gate_path].into_iter();
     let odd = places.chain(&model.staging_root).chain(&model.shared_dir).find(|place| place.to_str().is_none());
     match odd {
         Some(place) => Err(ProjectError::NotText(place.clone())),
-        None => Ok(model),
+        None => Ok((model, draft.linked.get())),
     }
 }
 
@@ -180,6 +189,7 @@ struct Draft<'a> {
     around: &'a Surroundings,
     root: PathBuf,
     path: &'a Path,
+    linked: Cell<bool>,
 }
 
 impl Draft<'_> {
@@ -191,11 +201,11 @@ impl Draft<'_> {
         if gated && !gate_enabled {
             return Err(ProjectError::NoGate(id));
         }
-        let tasks_root = self.place("tasks.root").unwrap_or_else(|| below(&self.around.tasks, &id));
-        let staging = || self.place("gatekeeping.staging_root").unwrap_or_else(|| below(&self.around.builds, &id));
+        let tasks_root = self.place("tasks.root", &self.around.tasks, &id);
+        let staging = || self.place("gatekeeping.staging_root", &self.around.builds, &id);
         let who = self.identity()?;
         Ok(Model {
-            gate_path: self.place("gate.path").unwrap_or_else(|| below(&self.around.gates, &format!("{id}.git"))),
+            gate_path: self.place("gate.path", &self.around.gates, &format!("{id}.git")),
             staging_root: gated.then(staging),
             shared_dir: self.shared_dir(&tasks_root)?,
             isolation: self.text("project.isolation").unwrap_or_default(),
@@ -207,7 +217,10 @@ impl Draft<'_> {
             human_email: Some(who.email),
             git_authorship: who.authorship,
             upstream_polling_enabled: self.flag("gatekeeping.upstream_polling.enabled"),
-            upstream_polling_interval_minutes: self.number("gatekeeping.upstream_polling.interval_minutes"),
+            upstream_polling_interval_minutes: number(at(
+                self.checked,
+                "gatekeeping.upstream_polling.interval_minutes",
+            )),
             auto_sync_enabled: self.flag("gatekeeping.auto_sync.enabled"),
             auto_sync_branches: at(self.checked, "gatekeeping.auto_sync.branches")
                 .as_array()
@@ -217,7 +230,7 @@ impl Draft<'_> {
             default_shell: self.default_shell(),
             agent_config: self.agent_config(),
             credentials_scope: self.text("credentials.scope").unwrap_or_default(),
-            shutdown_timeout: self.own_or_global("run.shutdown_timeout").as_i64().unwrap_or_default(),
+            shutdown_timeout: number(self.own_or_global("run.shutdown_timeout")),
             memory: filled(self.own_or_global("run.memory")),
             cpus: filled(self.own_or_global("run.cpus")),
             nested_containers: self.own_or_global("run.nested_containers") == true,
@@ -279,20 +292,29 @@ impl Draft<'_> {
         at(self.checked, key) == true
     }
 
-    fn number(&self, key: &str) -> i64 {
-        at(self.checked, key).as_i64().unwrap_or_default()
+    /// The place that the project names, or `name` in the resolved directory `dir`.
+    fn place(&self, key: &str, dir: &Path, name: &str) -> PathBuf {
+        match self.text(key) {
+            Some(text) => self.follow(self.root.join(expand_home(Path::new(&text)))),
+            None => self.noted(below(dir, name), &dir.join(name)),
+        }
     }
 
-    fn place(&self, key: &str) -> Option<PathBuf> {
-        let text = self.text(key)?;
-        Some(resolve(&self.root.join(expand_home(Path::new(&text)))))
+    fn follow(&self, written: PathBuf) -> PathBuf {
+        self.noted(resolve(&written), &written)
+    }
+
+    /// Notes when a link, or `..`, had a say in where something is.
+    fn noted(&self, real: PathBuf, written: &Path) -> PathBuf {
+        self.linked.set(self.linked.get() || real != written);
+        real
     }
 
     fn shared_dir(&self, tasks_root: &Path) -> Result<Option<PathBuf>, ProjectError> {
         match at(self.checked, "shared_dir") {
             Value::Bool(true) => Ok(Some(tasks_root.join("_shared"))),
             Value::String(text) => match expand_home(Path::new(text)) {
-                path if path.is_absolute() => Ok(Some(resolve(&path))),
+                path if path.is_absolute() => Ok(Some(self.follow(path))),
                 _ => Err(ProjectError::SharedDir(text.clone())),
             },
             _ => Ok(None),
@@ -325,32 +347,29 @@ impl Draft<'_> {
 
     fn agent_config(&self) -> Map<String, Value> {
         let mut agent = at(self.checked, "agent").as_object().cloned().unwrap_or_default();
-        anchor_files(&mut agent, &self.root);
+        anchor_files(&mut agent, &self.root, |written| self.follow(written));
         agent
     }
 }
 
-/// Makes the `file` of every subagent absolute, relative ones from `base`; whatever is not a text stays as it is.
-pub(crate) fn anchor_files(agent: &mut Map<String, Value>, base: &Path) {
+/// Makes the `file` of every subagent absolute with `follow`, relative ones from `base`; whatever is not a text stays as
+/// it is.
+pub(crate) fn anchor_files(agent: &mut Map<String, Value>, base: &Path, follow: impl Fn(PathBuf) -> PathBuf) {
     let Some(subagents) = agent.get_mut("subagents").and_then(Value::as_array_mut) else { return };
     for file in subagents.iter_mut().filter_map(|entry| entry.get_mut("file")) {
         if let Some(text) = file.as_str().filter(|text| !text.trim().is_empty()) {
-            *file = resolve(&base.join(expand_home(Path::new(text)))).to_string_lossy().into();
+            *file = follow(base.join(expand_home(Path::new(text)))).to_string_lossy().into();
         }
-    }
-}
-
-/// As [`resolve`], when the directory is known to be resolved: of its entries only links need a closer look.
-fn below(dir: &Path, name: &str) -> PathBuf {
-    let path = dir.join(name);
-    match path.is_symlink() {
-        true => resolve(&path),
-        false => path,
     }
 }
 
 fn at<'a>(document: &'a Value, dotted: &str) -> &'a Value {
     dotted.split('.').fold(document, |found, key| found.get(key).unwrap_or(&Value::Null))
+}
+
+/// A number that is too large for us is the largest we have.
+fn number(value: &Value) -> i64 {
+    value.as_i64().unwrap_or(if value.is_u64() { i64::MAX } else { 0 })
 }
 
 fn filled(value: &Value) -> Option<String> {

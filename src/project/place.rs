@@ -41,6 +41,14 @@ pub fn core_state_dir() -> Place {
     }
 }
 
+/// A part of the state with links followed: where its own variable says, else in the root that `state` yields.
+fn part_of(state: impl FnOnce() -> Place, variable: &str, name: &str) -> Place {
+    match env::path(variable) {
+        Some(path) => Ok(resolve(&path)),
+        None => Ok(below(&state()?, name)),
+    }
+}
+
 /// Runtime directory of the front ends: `TEROK_RUNTIME_DIR`, `/run/terok` for root, the user's cache.
 ///
 /// # Errors
@@ -85,6 +93,11 @@ pub fn projects_dir() -> Place {
     Ok(resolve(&config_root()?).join("projects"))
 }
 
+/// As [`projects_dir`], links followed.
+pub(crate) fn system_projects() -> Place {
+    Ok(below(&resolve(&config_root()?), "projects"))
+}
+
 /// Projects of the user.
 ///
 /// # Errors
@@ -94,7 +107,8 @@ pub fn user_projects_dir() -> Place {
 }
 
 pub(crate) fn user_projects_in(settings: &Settings) -> Place {
-    configured_in(settings, None, "paths", "user_projects_dir", || Ok(user_config_dir()?.join("projects")))
+    let default = || Ok(resolve(&user_config_dir()?.join("projects")));
+    configured(settings, None, "paths", "user_projects_dir", default)
 }
 
 /// Presets of the user.
@@ -102,7 +116,8 @@ pub(crate) fn user_projects_in(settings: &Settings) -> Place {
 /// # Errors
 /// As [`config_root`].
 pub fn user_presets_dir() -> Place {
-    configured(None, "paths", "user_presets_dir", || Ok(user_config_dir()?.join("core/presets")))
+    let default = || Ok(resolve(&user_config_dir()?.join("core/presets")));
+    configured(&setting::load(), None, "paths", "user_presets_dir", default)
 }
 
 /// Workspaces and shared mounts of running tasks.
@@ -110,12 +125,12 @@ pub fn user_presets_dir() -> Place {
 /// # Errors
 /// As [`config_root`].
 pub fn sandbox_live_dir() -> Place {
-    sandbox_live_in(&setting::load())
+    sandbox_live_in(&setting::load(), state_root)
 }
 
-pub(crate) fn sandbox_live_in(settings: &Settings) -> Place {
-    let default = || base::path::state_dir("sandbox-live", None);
-    configured_in(settings, Some("TEROK_SANDBOX_LIVE_DIR"), "paths", "sandbox_live_dir", default)
+pub(crate) fn sandbox_live_in(settings: &Settings, state: impl FnOnce() -> Place) -> Place {
+    let default = || Ok(below(&state()?, "sandbox-live"));
+    configured(settings, Some("TEROK_SANDBOX_LIVE_DIR"), "paths", "sandbox_live_dir", default)
 }
 
 /// Mounts that tasks share.
@@ -131,13 +146,13 @@ pub fn sandbox_live_mounts_dir() -> Place {
 /// # Errors
 /// As [`config_root`].
 pub fn gate_repos_dir() -> Place {
-    gate_repos_in(&setting::load())
+    gate_repos_in(&setting::load(), state_root)
 }
 
-pub(crate) fn gate_repos_in(settings: &Settings) -> Place {
+pub(crate) fn gate_repos_in(settings: &Settings, state: impl FnOnce() -> Place) -> Place {
     match settings.text("gate_server.repos_dir").filter(|text| !text.is_empty()) {
         Some(text) => Ok(absolute(text)),
-        None => Ok(base::path::sandbox_state_root()?.join("gate")),
+        None => Ok(below(&part_of(state, "TEROK_SANDBOX_STATE_DIR", "sandbox")?, "gate")),
     }
 }
 
@@ -146,11 +161,12 @@ pub(crate) fn gate_repos_in(settings: &Settings) -> Place {
 /// # Errors
 /// As [`config_root`].
 pub fn build_dir() -> Place {
-    build_in(&setting::load())
+    build_in(&setting::load(), state_root)
 }
 
-pub(crate) fn build_in(settings: &Settings) -> Place {
-    configured_in(settings, None, "paths", "build_dir", || Ok(core_state_dir()?.join("build")))
+pub(crate) fn build_in(settings: &Settings, state: impl FnOnce() -> Place) -> Place {
+    let default = || Ok(below(&part_of(state, "TEROK_STATE_DIR", "core")?, "build"));
+    configured(settings, None, "paths", "build_dir", default)
 }
 
 /// What is kept of deleted projects and tasks.
@@ -173,7 +189,7 @@ pub fn vault_dir() -> Place {
         notice::leave("`TEROK_CREDENTIALS_DIR` is outdated: set `TEROK_VAULT_DIR` instead");
         return Ok(resolve(&path));
     }
-    configured(None, "credentials", "dir", || base::path::state_dir("vault", None))
+    configured(&setting::load(), None, "credentials", "dir", || Ok(below(&state_root()?, "vault")))
 }
 
 /// The `config.yml` that people edit: `TEROK_CONFIG_FILE`, else the user's, root's too.
@@ -201,23 +217,19 @@ fn user_config_dir() -> Place {
     Namespace { root: false }.config_dir("", None)
 }
 
-fn configured(variable: Option<&str>, section: &str, key: &str, default: impl Fn() -> Place) -> Place {
-    configured_in(&setting::load(), variable, section, key, default)
-}
-
-fn configured_in(
+fn configured(
     settings: &Settings,
     variable: Option<&str>,
     section: &str,
     key: &str,
-    default: impl Fn() -> Place,
+    default: impl FnOnce() -> Place,
 ) -> Place {
     if let Some(path) = variable.and_then(env::path) {
         return Ok(resolve(&path));
     }
     match configured_text(settings, section, key) {
         Some(text) => Ok(absolute(&text)),
-        None => default().map(|path| resolve(&path)),
+        None => default(),
     }
 }
 
@@ -241,4 +253,13 @@ fn configured_text(settings: &Settings, section: &str, key: &str) -> Option<Stri
 
 fn absolute(text: &str) -> PathBuf {
     resolve(&expand_home(Path::new(text)))
+}
+
+/// As [`resolve`], when the directory is known to be resolved: of its entries only links need a closer look.
+pub(crate) fn below(dir: &Path, name: &str) -> PathBuf {
+    let path = dir.join(name);
+    match path.is_symlink() {
+        true => resolve(&path),
+        false => path,
+    }
 }

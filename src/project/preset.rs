@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use base::path::resolve;
 use base::yaml::{self, YamlError};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -79,7 +80,7 @@ impl Tiers {
             let source = YamlError::NotMapping(yaml::type_name(&read));
             return Err(ProjectError::Yaml { path: preset.path, source });
         };
-        anchor_files(&mut content, preset.path.parent().unwrap_or(Path::new("/")));
+        anchor_files(&mut content, preset.path.parent().unwrap_or(Path::new("/")), |written| resolve(&written));
         Ok((content, preset))
     }
 

@@ -17,6 +17,8 @@ struct Home {
 }
 
 static TURN: Mutex<()> = Mutex::new(());
+/// An empty file that nobody changed for a while; those of a test are too young to be remembered.
+const EMPTY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../python/terok_native/py.typed");
 
 impl Home {
     fn new() -> Self {
@@ -209,11 +211,9 @@ fn a_changed_file_is_seen_at_once() {
 #[test]
 fn what_is_remembered_follows_settings_and_file() {
     let home = Home::new();
-    // An empty file that nobody changed for a while; those of this test are too young to be remembered.
-    let empty = concat!(env!("CARGO_MANIFEST_DIR"), "/../../python/terok_native/py.typed");
     std::fs::create_dir_all(home.path(".config/terok/projects/p")).unwrap();
     let path = home.path(".config/terok/projects/p/project.yml");
-    symlink(empty, &path).unwrap();
+    symlink(EMPTY, &path).unwrap();
     let first = discover::load("p").unwrap();
     assert!(std::sync::Arc::ptr_eq(&first, &discover::load("p").unwrap()));
     home.put("config.yml", "image: {agents: two}\n");
@@ -223,6 +223,21 @@ fn what_is_remembered_follows_settings_and_file() {
     std::fs::remove_file(&path).unwrap();
     home.project("p", "image: {agents: three}\n");
     assert_eq!(load("p").unwrap().agents, "three");
+}
+
+#[test]
+fn a_link_that_leads_elsewhere_is_followed_anew() {
+    let home = Home::new();
+    std::fs::create_dir_all(home.path(".config/terok/projects/p")).unwrap();
+    symlink(EMPTY, home.path(".config/terok/projects/p/project.yml")).unwrap();
+    std::fs::create_dir_all(home.path("state/sandbox-live/tasks")).unwrap();
+    let link = home.path("state/sandbox-live/tasks/p");
+    for disk in ["one", "two"] {
+        std::fs::create_dir(home.path(disk)).unwrap();
+        let _ = std::fs::remove_file(&link);
+        symlink(home.path(disk), &link).unwrap();
+        assert_eq!(load("p").unwrap().tasks_root, home.path(disk));
+    }
 }
 
 #[test]
@@ -252,6 +267,38 @@ fn a_derived_project_keeps_comments_and_gate() {
         assert_eq!(change::derive(from, to).unwrap_err().code(), code, "{from} {to}");
     }
     assert_eq!(std::fs::read_dir(home.path(".config/terok/projects")).unwrap().count(), 2);
+}
+
+#[test]
+fn what_a_killed_derivation_left_goes_with_the_next() {
+    let home = Home::new();
+    home.project("old", "");
+    home.put(".config/terok/projects/.derived-0123456789ab/instructions.md", "half");
+    home.put(".config/terok/projects/.derived-by-hand/project.yml", "mine");
+    change::derive("old", "new").unwrap();
+    let mut left: Vec<_> = std::fs::read_dir(home.path(".config/terok/projects"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, [".derived-by-hand", "new", "old"]);
+}
+
+#[test]
+fn instructions_that_cannot_be_copied_are_named() {
+    let home = Home::new();
+    let instructions = home.project("old", "").with_file_name("instructions.md");
+    let pipe = |path: &Path| {
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    };
+    for make in [|path: &Path| std::fs::create_dir(path).unwrap(), pipe] {
+        make(&instructions);
+        let refused = change::derive("old", "new").unwrap_err();
+        let text = base::fault::explain(&refused);
+        assert!(text.contains("old/instructions.md: not a regular file"), "{} {text}", refused.code());
+        std::fs::remove_dir(&instructions).or_else(|_| std::fs::remove_file(&instructions)).unwrap();
+    }
+    assert_eq!(std::fs::read_dir(home.path(".config/terok/projects")).unwrap().count(), 1);
 }
 
 #[test]

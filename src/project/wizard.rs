@@ -4,6 +4,7 @@
 //! character which ends or continues a YAML scalar, and the whole text is read again and compared with what it should
 //! say before anybody gets it. Refuses a base image or class the wizard does not offer.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use base::{file, yaml};
@@ -177,8 +178,12 @@ pub fn write(projects: &Path, id: &str, text: &str, overwrite: bool) -> Result<P
     let dir = projects.join(id);
     let path = dir.join("project.yml");
     file::create_private_dir(&dir).map_err(ProjectError::write(&dir))?;
-    change::publish(&path, text, overwrite).map_err(ProjectError::write(&path))?;
-    Ok(path)
+    let is_new = change::publish(&path, text, overwrite).map_err(ProjectError::write(&path))?;
+    // A link to nothing is in the way of a new file and is no file itself.
+    match is_new || path.exists() {
+        true => Ok(path),
+        false => Err(ProjectError::write(&path)(io::Error::other("a link that leads nowhere has this name"))),
+    }
 }
 
 #[cfg(test)]
@@ -281,5 +286,15 @@ mod tests {
             assert!(write(dir.path(), id, "", true).is_err(), "{id:?}");
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_not_taken_for_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = write(dir.path(), "p", "a: 1\n", false).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("nowhere", &path).unwrap();
+        let refused = base::fault::explain(&write(dir.path(), "p", "a: 1\n", false).unwrap_err());
+        assert!(refused.contains("p/project.yml") && refused.contains("leads nowhere"), "{refused}");
     }
 }
