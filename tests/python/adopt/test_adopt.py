@@ -115,7 +115,9 @@ def test_a_library_that_pip_would_take_away_is_not_touched(tmp_path: Path, monke
     info = tmp_path / INFO
     info.mkdir()
     (info / "METADATA").write_text(METADATA.format(version="0.8.0"))
-    (info / "RECORD").write_text("terok/lib/api/__init__.py,,\nterok/tui/app.py,,\n")
+    (tmp_path / "terok/lib").mkdir(parents=True)
+    (tmp_path / "terok/lib/api.py").touch()
+    (info / "RECORD").write_text("terok/lib/api.py,,\nterok/tui/app.py,,\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(command, "_pip", lambda *_: pytest.fail("pip was called"))
     with pytest.raises(SystemExit, match=r"terok 0\.8\.0 is installed here with a library of its own"):
