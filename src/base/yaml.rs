@@ -296,6 +296,22 @@ mod tests {
     }
 
     #[test]
+    fn reasons_are_for_people() {
+        let deep = format!("a: {}1{}\n", "{a: ".repeat(80), "}".repeat(80));
+        for (text, part) in [
+            ("~: 1\n", "a key is empty"),
+            (": 1\n", "a key is empty"),
+            ("? [a]\n: 1\n", "a key is not a plain text"),
+            ("a: &x {k: *x}\n", "contains it"),
+            ("a: !!binary /w==\n", "no text"),
+            (&deep, "too large, too deep"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
     fn an_edit_keeps_everything_else() {
         let text = "# top\nrun:\n    memory: '4g'   # inline\n\n    cpus: 2\n\n# about images\nimage:\n  agents: \"all\" # which\n  user: \"x\"\nlist:\n- a\n-   b\n# end\n";
         let changed = set_in_section(text, "image", &map(json!({"agents": "claude"}))).unwrap();
