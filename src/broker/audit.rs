@@ -5,7 +5,7 @@
 //! aside: the newest lines are in the file, the ones before in `<name>.1`. Trouble is logged once until it goes away.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -64,9 +64,20 @@ fn append(state: &mut State, path: &Path, line: &[u8]) -> io::Result<()> {
     let file = state.file.as_mut().expect("opened above");
     let count = file.write(line)?;
     if count < line.len() {
+        take_back(file, count as u64);
         return Err(io::Error::other("the disk took only a part of the line"));
     }
     Ok(())
+}
+
+/// Takes a torn line back, so that the next one begins a line of its own; not when somebody has written behind it.
+fn take_back(file: &mut File, count: u64) {
+    let (end, size) = (file.stream_position(), file.metadata().map(|meta| meta.len()));
+    if let (Ok(end), Ok(size)) = (end, size)
+        && end == size
+    {
+        let _ = file.set_len(end.saturating_sub(count));
+    }
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -165,6 +176,20 @@ mod tests {
         }
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_torn_line_is_taken_back_unless_another_follows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let (mut ours, mut theirs) = (open(&path).unwrap(), open(&path).unwrap());
+        ours.write_all(b"whole\ntor").unwrap();
+        take_back(&mut ours, 3);
+        assert_eq!(std::fs::read(&path).unwrap(), b"whole\n");
+        ours.write_all(b"tor").unwrap();
+        theirs.write_all(b"other\n").unwrap();
+        take_back(&mut ours, 3);
+        assert_eq!(std::fs::read(&path).unwrap(), b"whole\ntorother\n");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! redirect may be limited to public addresses, so that nobody out there can aim us at the host's own network.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -155,7 +155,7 @@ fn is_internal(address: IpAddr) -> bool {
                 || a >= 240
                 || (a == 100 && (64..128).contains(&b))
         }
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+        IpAddr::V6(v6) => match embedded(v6) {
             Some(v4) => is_internal(IpAddr::V4(v4)),
             None => {
                 v6.is_loopback()
@@ -165,6 +165,18 @@ fn is_internal(address: IpAddr) -> bool {
                     || v6.is_unicast_link_local()
             }
         },
+    }
+}
+
+/// The address of the older kind that a gateway, or the kernel itself, takes this one for.
+fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+    let (halves, bytes) = (v6.segments(), v6.octets());
+    let at = |start: usize| Ipv4Addr::new(bytes[start], bytes[start + 1], bytes[start + 2], bytes[start + 3]);
+    match halves {
+        // NAT64 and 6to4.
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(at(12)),
+        [0x2002, ..] => Some(at(2)),
+        _ => v6.to_ipv4_mapped(),
     }
 }
 
@@ -188,11 +200,13 @@ mod tests {
             "fd00::1",
             "fe80::1",
             "::ffff:10.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "2002:7f00:1::1",
         ] {
             assert!(!Reach::PublicOnly.allows(text.parse().unwrap()), "{text}");
             assert!(Reach::Anywhere.allows(text.parse().unwrap()), "{text}");
         }
-        for text in ["140.82.112.3", "100.128.0.1", "172.32.0.1", "2606:4700::1"] {
+        for text in ["140.82.112.3", "100.128.0.1", "172.32.0.1", "2606:4700::1", "64:ff9b::140.82.112.3"] {
             assert!(Reach::PublicOnly.allows(text.parse().unwrap()), "{text}");
         }
     }

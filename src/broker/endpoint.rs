@@ -49,6 +49,9 @@ pub enum EndpointError {
     /// Nobody was asked.
     #[error("what the vendor would give could not be kept: {0}")]
     NoRoom(std::io::ErrorKind),
+    /// Nobody was asked: the end has begun.
+    #[error("the broker ends")]
+    Over,
 }
 
 /// What the vendor gave.
@@ -74,22 +77,35 @@ impl Endpoint {
         Ok(Self { upstream, target, client: client.clone() })
     }
 
-    /// Asks for a new access token.
+    /// Asks for a new access token. `enter` is called when the next step is to say the old one; what it gives is handed
+    /// back with the answer, and without it nothing is said.
     ///
     /// # Errors
     /// [`EndpointError`], without a word of what the endpoint said.
-    pub async fn ask(&self, forwarder: &Forwarder, refresh_token: &str) -> Result<Fresh, EndpointError> {
-        let asking = self.exchange(forwarder, refresh_token);
+    pub async fn ask<G>(
+        &self,
+        forwarder: &Forwarder,
+        refresh_token: &str,
+        enter: impl FnOnce() -> Option<G>,
+    ) -> Result<(Fresh, G), EndpointError> {
+        let asking = self.exchange(forwarder, refresh_token, enter);
         tokio::time::timeout(TIME_LIMIT, asking).await.unwrap_or(Err(EndpointError::Silent))
     }
 
-    async fn exchange(&self, forwarder: &Forwarder, refresh_token: &str) -> Result<Fresh, EndpointError> {
+    async fn exchange<G>(
+        &self,
+        forwarder: &Forwarder,
+        refresh_token: &str,
+        enter: impl FnOnce() -> Option<G>,
+    ) -> Result<(Fresh, G), EndpointError> {
         let mut headers = HeaderMap::new();
         headers.insert(http::header::HOST, self.upstream.host.clone());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let body = self.question(refresh_token);
-        let answer = forwarder.post(&self.upstream, self.target.clone(), headers, body).await;
+        let connection = forwarder.connect(&self.upstream).await.map_err(|_| EndpointError::Silent)?;
+        let held = enter().ok_or(EndpointError::Over)?;
+        let answer = forwarder.post(connection, &self.upstream, self.target.clone(), headers, body).await;
         let answer = answer.map_err(|_| EndpointError::Silent)?;
         match answer.response.status().as_u16() {
             200 => {}
@@ -97,7 +113,7 @@ impl Endpoint {
             status => return Err(EndpointError::Status(status)),
         }
         let text = gather(answer.response.into_body()).await?;
-        Fresh::read(&text).ok_or(EndpointError::Shape)
+        Fresh::read(&text).map(|fresh| (fresh, held)).ok_or(EndpointError::Shape)
     }
 
     fn question(&self, refresh_token: &str) -> Bytes {

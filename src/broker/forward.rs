@@ -123,12 +123,21 @@ impl Forwarder {
         Ok(answer)
     }
 
+    /// Opens a connection for [`Forwarder::post`].
+    ///
+    /// # Errors
+    /// [`Refusal::UpstreamError`].
+    pub async fn connect(&self, upstream: &Upstream) -> Result<Upstreaming, Refusal> {
+        dial(&upstream.origin, &self.tls, Reach::Anywhere).await.map_err(|error| log(error).into())
+    }
+
     /// Posts a text of our own, once.
     ///
     /// # Errors
     /// As [`Forwarder::send`].
     pub async fn post(
         &self,
+        connection: Upstreaming,
         upstream: &Upstream,
         target: PathAndQuery,
         headers: HeaderMap,
@@ -138,7 +147,7 @@ impl Forwarder {
         let call = Call { origin: &upstream.origin, reach: Reach::Anywhere, progress: &progress };
         let upload = Upload::ours(text, progress.clone());
         let head = Head { method: Method::POST, target, headers };
-        self.attempt(&call, head.request(upload), true).await.map_err(Refusal::from)
+        write(&call, head.request(upload), connection).await.map_err(|unanswered| unanswered.failed().into())
     }
 
     /// Opens a connection of its own for a request without a body, such as one that asks for another protocol.
@@ -185,23 +194,47 @@ impl Forwarder {
         let mut idle = if fresh { None } else { self.pool.take(call.origin, call.reach) };
         loop {
             let reused = idle.is_some();
-            let mut connection = match idle.take() {
+            let connection = match idle.take() {
                 Some(connection) => connection,
                 None => dial(call.origin, &self.tls, call.reach).await.map_err(log)?,
             };
-            let sending = connection.sender.try_send_request(request);
-            let Some(sent) = within_silence(sending, call.progress).await else {
-                return Err(Failed::Other);
-            };
-            match sent {
-                Ok(response) => {
-                    return Ok(Answer { response, connection, origin: call.origin.clone(), redirected: false });
-                }
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) if reused => request = unsent,
-                    _ => return Err(classify(error.error())),
-                },
+            match write(call, request, connection).await {
+                Ok(answer) => return Ok(answer),
+                Err(Unanswered::Unsent(unsent, _)) if reused => request = *unsent,
+                Err(unanswered) => return Err(unanswered.failed()),
             }
+        }
+    }
+}
+
+/// Writes a request to this connection and waits for the head of the answer.
+async fn write(call: &Call<'_>, request: Request<Upload>, mut connection: Upstreaming) -> Result<Answer, Unanswered> {
+    let sending = connection.sender.try_send_request(request);
+    let Some(sent) = within_silence(sending, call.progress).await else {
+        return Err(Unanswered::Silence);
+    };
+    match sent {
+        Ok(response) => Ok(Answer { response, connection, origin: call.origin.clone(), redirected: false }),
+        Err(mut error) => Err(match error.take_message() {
+            Some(unsent) => Unanswered::Unsent(Box::new(unsent), error.into_error()),
+            None => Unanswered::Cut(error.into_error()),
+        }),
+    }
+}
+
+/// Why there is no answer from a connection.
+enum Unanswered {
+    /// Nothing of the request was written.
+    Unsent(Box<Request<Upload>>, hyper::Error),
+    Cut(hyper::Error),
+    Silence,
+}
+
+impl Unanswered {
+    fn failed(self) -> Failed {
+        match self {
+            Self::Unsent(_, error) | Self::Cut(error) => classify(&error),
+            Self::Silence => Failed::Other,
         }
     }
 }

@@ -10,13 +10,15 @@
 //! to anybody who cannot open the vault anyway, and fits only as long as the vault still holds that token: after a new
 //! login, or once the vault has been written, it opens no more and is removed.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use base::secret::Secret;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Salt};
 use ring::rand::{SecureRandom, SystemRandom};
+use rustix::fs::{CWD, Mode, OFlags};
 use serde_json::{Value, json};
 
 use crate::endpoint::Fresh;
@@ -63,8 +65,19 @@ pub fn keep(path: &Path, old: &str, fresh: &Fresh) -> io::Result<()> {
         .map_err(|_| io::Error::other("the refreshed login cannot be sealed"))?;
     let mut content = salt.to_vec();
     content.append(&mut sealed);
-    let _ = std::fs::remove_file(room(path));
-    base::file::write_private(path, &content)
+    fill(&room(path), &content).and_then(|()| std::fs::rename(room(path), path)).or_else(|_| {
+        let _ = std::fs::remove_file(room(path));
+        base::file::write_private(path, &content)
+    })
+}
+
+/// Writes over what was reserved: on a full disk whatever is given back is somebody else's at once.
+fn fill(room: &Path, content: &[u8]) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::openat(CWD, room, flags, Mode::empty())?);
+    file.write_all(content)?;
+    file.set_len(content.len() as u64)?;
+    file.sync_all()
 }
 
 /// What was kept for a credential whose refresh token is still `current`. A file that does not open is of the past and
@@ -116,7 +129,7 @@ fn nonce() -> Nonce {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     #[test]
     fn room_is_taken_used_and_given_back() {
@@ -126,8 +139,12 @@ mod tests {
         let fresh = Fresh { access_token: Secret::new("a"), refresh_token: None, expires_at: 1.0 };
         reserve(&file).unwrap();
         assert!(!file.exists() && left() == 1);
+        let reserved = std::fs::metadata(room(&file)).unwrap();
         keep(&file, "old", &fresh).unwrap();
         assert!(file.exists() && left() == 1);
+        let kept = std::fs::metadata(&file).unwrap();
+        assert_eq!((kept.ino(), kept.mode() & 0o777), (reserved.ino(), 0o600), "the room itself, and no new space");
+        assert!(kept.len() < 1024 && recover(&file, "old").unwrap().is_some());
         reserve(&file).unwrap();
         forget(&file);
         assert_eq!(left(), 0);

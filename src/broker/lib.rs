@@ -9,7 +9,7 @@
 //! - a request that may have side effects is never sent twice;
 //! - logs and audit lines hold no token, header value or query.
 //!
-//! Refuses paths with dot segments. Everything runs on the caller's single-threaded runtime;
+//! Refuses paths with dot segments, and methods that make a server say back what it was sent. Everything runs on the caller's single-threaded runtime;
 //! TLS, connections and the audit file come into being when first needed.
 
 use std::path::PathBuf;

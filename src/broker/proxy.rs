@@ -72,7 +72,7 @@ impl Granted {
 impl Proxy {
     /// Answers one request.
     pub async fn handle(self: &Arc<Self>, request: Request<Incoming>) -> Response<ReplyBody> {
-        if request.method() == Method::CONNECT {
+        if is_refused(request.method()) {
             return Refusal::NotFound.response();
         }
         let Some(vault) = self.vault.wait().await else {
@@ -203,6 +203,11 @@ impl Proxy {
         header::for_client(response.headers_mut());
         response
     }
+}
+
+/// True for what asks a server to open a tunnel, or to say back what it was sent, the credential included.
+fn is_refused(method: &Method) -> bool {
+    matches!(*method, Method::CONNECT | Method::TRACE) || method.as_str() == "TRACK"
 }
 
 /// Ends the account of a request that gets no upstream's answer.

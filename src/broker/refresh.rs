@@ -13,11 +13,11 @@ use std::time::Duration;
 use base::secret::Secret;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use vault::{Store, VaultError, VaultState};
 
 use crate::endpoint::{Endpoint, EndpointError, Fresh, now};
-use crate::forward::Forwarder;
 use crate::proxy::Proxy;
 use crate::{journal, lease};
 
@@ -69,9 +69,16 @@ struct Trouble {
     until: Instant,
 }
 
+/// Held while a vendor may have voided an old token whose successor is in this process's memory alone.
+pub struct Delicate {
+    _held: watch::Receiver<bool>,
+}
+
 /// What refreshing remembers; no secret is in it.
 pub struct Refreshing {
     locks: PathBuf,
+    /// Becomes true when no vendor may be asked any more; its receivers are the [`Delicate`] ones.
+    over: watch::Sender<bool>,
     troubles: Mutex<HashMap<Login, Trouble>>,
     rejected: Mutex<HashMap<Login, Instant>>,
 }
@@ -79,7 +86,19 @@ pub struct Refreshing {
 impl Refreshing {
     /// Locks lie in `locks`.
     pub fn new(locks: PathBuf) -> Self {
-        Self { locks, troubles: Mutex::default(), rejected: Mutex::default() }
+        let over = watch::Sender::new(false);
+        Self { locks, over, troubles: Mutex::default(), rejected: Mutex::default() }
+    }
+
+    /// Leave to ask a vendor; none when the end has begun.
+    fn enter(&self) -> Option<Delicate> {
+        (!*self.over.borrow()).then(|| Delicate { _held: self.over.subscribe() })
+    }
+
+    /// Lets nobody ask a vendor any more; completes when whatever a vendor has given is in safety.
+    pub async fn settled(&self) {
+        self.over.send_replace(true);
+        self.over.closed().await;
     }
 
     fn troubles(&self) -> MutexGuard<'_, HashMap<Login, Trouble>> {
@@ -259,7 +278,7 @@ impl Proxy {
             Ok(Some(fresh)) => {
                 tracing::info!(provider = %login.provider, "a refreshed login that was not stored yet is stored now");
                 self.refreshing.succeeded(login, &Reason::Due);
-                store_fresh(store.clone(), login.clone(), old, fresh).await
+                store_fresh(store.clone(), login.clone(), old, fresh, None).await
             }
             // Unreadable is not absent: the vendor may have given a token that is in there.
             Err(error) => {
@@ -275,16 +294,30 @@ impl Proxy {
         if !reason.holds(&record) || self.refreshing.is_resting(login, old.expose()) {
             return;
         }
-        match ask(endpoint, &self.forwarder, &old, journal).await {
-            Ok(fresh) => {
+        match self.question(endpoint, &old, journal).await {
+            Ok((fresh, delicate)) => {
                 self.refreshing.succeeded(login, reason);
-                store_fresh(store, login.clone(), old, fresh).await;
+                store_fresh(store, login.clone(), old, fresh, Some(delicate)).await;
             }
+            Err(EndpointError::Over) => journal::forget(journal),
             Err(error) => {
                 journal::forget(journal);
                 self.refreshing.failed(login, old.expose(), error);
             }
         }
+    }
+
+    /// Asks the vendor, once it is certain that the answer can be kept.
+    async fn question(
+        &self,
+        endpoint: &Endpoint,
+        old: &Secret,
+        journal: &Path,
+    ) -> Result<(Fresh, Delicate), EndpointError> {
+        let place = journal.to_owned();
+        let room = tokio::task::spawn_blocking(move || journal::reserve(&place)).await;
+        room.unwrap_or_else(|panic| Err(panic.into())).map_err(|error| EndpointError::NoRoom(error.kind()))?;
+        endpoint.ask(&self.forwarder, old.expose(), || self.refreshing.enter()).await
     }
 
     /// A look without the lock, which saves most passes the trouble.
@@ -302,17 +335,15 @@ fn renewable(store: &Store, login: &Login) -> Option<(Map<String, Value>, Secret
     Some((record, token))
 }
 
-/// Asks the vendor, once it is certain that the answer can be kept.
-async fn ask(endpoint: &Endpoint, forwarder: &Forwarder, old: &Secret, journal: &Path) -> Result<Fresh, EndpointError> {
-    let place = journal.to_owned();
-    let room = tokio::task::spawn_blocking(move || journal::reserve(&place)).await;
-    room.unwrap_or_else(|panic| Err(panic.into())).map_err(|error| EndpointError::NoRoom(error.kind()))?;
-    endpoint.ask(forwarder, old.expose()).await
-}
-
-/// Brings what the vendor gave into the vault, however long that takes; until then it lies in the journal. False when the
-/// vault was closed first.
-async fn store_fresh(store: Arc<Store>, login: Login, old: Secret, fresh: Fresh) -> bool {
+/// Brings what the vendor gave into the vault, however long that takes; until then it lies in the journal, and when it
+/// does, nothing is `delicate` any more. False when the vault was closed first.
+async fn store_fresh(
+    store: Arc<Store>,
+    login: Login,
+    old: Secret,
+    fresh: Fresh,
+    mut delicate: Option<Delicate>,
+) -> bool {
     let work = Arc::new(Storing {
         journal: journal::path(store.path(), &login.set, &login.provider),
         kept: Mutex::new(false),
@@ -334,6 +365,9 @@ async fn store_fresh(store: Arc<Store>, login: Login, old: Secret, fresh: Fresh)
             }
             Ok(Err(VaultError::Closed)) | Err(_) => return false,
             Ok(Err(cause)) => {
+                if work.is_kept() {
+                    drop(delicate.take());
+                }
                 if pause == WRITE_PAUSE.0 {
                     tracing::warn!(%cause, "cannot store a refreshed login yet; trying on");
                 }
@@ -354,6 +388,10 @@ struct Storing {
 }
 
 impl Storing {
+    fn is_kept(&self) -> bool {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Journal first, then vault; false when there is no such login any more.
     fn attempt(&self) -> Result<bool, VaultError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

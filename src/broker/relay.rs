@@ -25,6 +25,19 @@ use crate::usage::{Found, Usage};
 /// Longest silence of an upstream. Model replies can take many minutes to begin.
 pub const SILENCE: Duration = Duration::from_secs(1200);
 
+/// Longest method and path in a log or audit line: a container must not be able to push everybody's lines out of the
+/// audit file with a few thousand requests.
+const LONGEST_METHOD: usize = 32;
+const LONGEST_PATH: usize = 1024;
+
+fn clipped(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let cut = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}…", &text[..cut])
+}
+
 /// Why a response body ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
@@ -48,8 +61,8 @@ impl Account {
     /// Opens the account of a request.
     pub fn new(audit: &Arc<Audit>, method: &str, path: &str) -> Self {
         let line = AuditLine {
-            method: method.to_owned(),
-            path: path.to_owned(),
+            method: clipped(method, LONGEST_METHOD),
+            path: clipped(path, LONGEST_PATH),
             // What a client that leaves before the answer would have been told.
             status: 502,
             outcome: "upstream_error",

@@ -34,7 +34,7 @@ pub enum Refusal {
     VaultLocked,
     /// The vault is open but cannot be read.
     VaultUnreadable,
-    /// `CONNECT` makes no sense here.
+    /// `CONNECT` makes no sense here, and `TRACE` would say the credential back.
     NotFound,
 }
 

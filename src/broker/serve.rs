@@ -26,4 +26,8 @@ impl Attend for Broker {
         self.0.ending.send_replace(true);
         self.0.ending.closed()
     }
+
+    async fn finished(&self) {
+        self.0.refreshing.settled().await;
+    }
 }

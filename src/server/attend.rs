@@ -40,6 +40,11 @@ pub trait Attend: Clone + Send + Sync + 'static {
     fn settled(&self) -> impl Future<Output = ()> + Send {
         async {}
     }
+
+    /// Completes when nothing is under way that must not be cut off; awaited last, and for [`crate::LAST`] at most.
+    fn finished(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }
 
 /// The news that the service is to end.

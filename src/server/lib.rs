@@ -5,7 +5,8 @@
 //! - no failure to accept ends the loop: a client that is gone already is forgotten, anything else is tried again;
 //! - a port serves processes of our own user only;
 //! - no program that a service starts inherits a connection;
-//! - told to stop, it accepts nothing more, and what is under way gets [`GRACE`] to finish.
+//! - told to stop, it accepts nothing more, and what is under way gets [`GRACE`] to finish; only what must not be lost
+//!   gets longer, [`LAST`].
 //!
 //! What is said on a connection belongs to the service; only the frame of HTTP is here, because two of them speak it.
 
@@ -21,5 +22,5 @@ mod stream;
 pub use attend::{Attend, Ending, WhenFull};
 pub use fault::ServerError;
 pub use running::Running;
-pub use serve::{GRACE, serve};
+pub use serve::{GRACE, LAST, serve};
 pub use stream::Stream;

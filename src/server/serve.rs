@@ -12,6 +12,8 @@ use crate::{Attend, Ending, ServerError, Stream, WhenFull};
 
 /// Time that requests under way get when a service is told to stop.
 pub const GRACE: Duration = Duration::from_secs(1);
+/// Further time for what a service must not lose.
+pub const LAST: Duration = Duration::from_secs(5);
 
 /// Serves until `stop` resolves, then lets what is under way finish for a moment. The name of a Unix socket stays;
 /// whoever bound it removes it.
@@ -43,6 +45,7 @@ pub async fn serve<A: Attend>(
     };
     // Dropping the set afterwards ends what is left.
     let _ = timeout(GRACE, all).await;
+    let _ = timeout(LAST, service.finished()).await;
     Ok(())
 }
 

@@ -94,7 +94,10 @@ fn a_large_head_is_refused_and_a_fair_one_is_not() {
 
 #[test]
 fn stopping_lets_a_request_under_way_finish() {
-    let stub = Stub::new(|visit| {
+    let (asking, asked) = std::sync::mpsc::channel();
+    let asking = std::sync::Mutex::new(asking);
+    let stub = Stub::new(move |visit| {
+        asking.lock().unwrap().send(()).unwrap();
         std::thread::sleep(Duration::from_millis(300));
         visit.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         Then::Stay
@@ -102,11 +105,37 @@ fn stopping_lets_a_request_under_way_finish() {
     let mut stage = Stage::to(&stub);
     let (mut busy, mut idle) = (stage.client(), stage.client());
     busy.send(request("GET", ""));
-    std::thread::sleep(Duration::from_millis(100));
+    asked.recv_timeout(Duration::from_secs(30)).unwrap();
     let began = Instant::now();
     stage.halt();
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(10));
     assert_eq!(busy.reply(false).text(), "ok");
     assert!(idle.is_over());
     assert!(std::os::unix::net::UnixStream::connect(stage.socket()).is_err());
+}
+
+#[test]
+fn nothing_makes_an_upstream_say_the_credential_back() {
+    let stub = Stub::new(|visit| {
+        let said = visit.head.get("authorization").unwrap_or_default().to_owned();
+        visit.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{said}", said.len()));
+        Then::Stay
+    });
+    let stage = Stage::to(&stub);
+    for method in ["TRACE", "TRACK", "CONNECT"] {
+        let reply = stage.client().ask(&request(method, ""));
+        assert_eq!((reply.status(), reply.text()), (404, "Not Found"), "{method}");
+    }
+    assert_eq!(stub.seen().len(), 0);
+}
+
+#[test]
+fn a_long_path_goes_up_whole_and_into_the_audit_file_cut() {
+    let stub = Stub::ok();
+    let stage = Stage::to(&stub);
+    let path = format!("/{}", "x".repeat(30_000));
+    assert_eq!(stage.get(&path).status(), 200);
+    assert_eq!(stub.last().first, format!("GET {path} HTTP/1.1"));
+    let told = stage.audit_of(1)[0]["path"].as_str().unwrap().to_owned();
+    assert!(told.len() < 2000 && told.starts_with("/xxx") && told.ends_with('…'), "{}", told.len());
 }

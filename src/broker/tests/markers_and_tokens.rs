@@ -236,11 +236,11 @@ fn requests_wait_for_the_first_unlock() {
     let cell = VaultCell::new();
     let routes = json!({"p": {"upstream": stub.url()}});
     let stage = Stage::start(routes, Owner::default(), Markers::default(), vault.clone(), cell.clone());
+    let began = Instant::now();
     let unlocker = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
         cell.set(VaultState::Open(vault.store.clone()));
     });
-    let began = Instant::now();
     assert_eq!(stage.get("/").status(), 200);
     assert!(began.elapsed() >= Duration::from_millis(250));
     unlocker.join().unwrap();

@@ -3,7 +3,7 @@
 #[allow(dead_code, unused_imports)]
 mod stage;
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stage::{PHANTOM, Stage, Stub, Then};
@@ -26,9 +26,13 @@ fn peak_kib() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// Held by a test from its first line, because what another one sets up would count as well.
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs `stream` and returns by how much the peak grew over what was resident before.
 fn growth(stream: impl FnOnce()) -> u64 {
-    let _alone = ONE_AT_A_TIME.lock();
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = peak_kib();
     stream();
@@ -38,6 +42,7 @@ fn growth(stream: impl FnOnce()) -> u64 {
 // improves: 21-5.4-large-bodies 21-5.8-request-streams
 #[test]
 fn a_gibibyte_goes_up_in_flat_memory() {
+    let _alone = alone();
     let stub = Stub::new(|visit| {
         let mut count = 0_u64;
         let head = visit.head.clone();
@@ -61,6 +66,7 @@ fn a_gibibyte_goes_up_in_flat_memory() {
 
 #[test]
 fn a_gibibyte_comes_down_in_flat_memory_also_to_a_slow_reader() {
+    let _alone = alone();
     let stub = Stub::new(|visit| {
         visit.body();
         visit.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {GIB}\r\n\r\n"));
@@ -87,6 +93,7 @@ fn websocket_messages_pass_in_flat_memory_also_to_a_slow_reader() {
     use tokio_tungstenite::tungstenite::client::IntoClientRequest;
     use tokio_tungstenite::tungstenite::{Message, accept, client};
     const MESSAGES: usize = 4096;
+    let _alone = alone();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {

@@ -345,7 +345,7 @@ impl Stage {
 
     /// The audit lines once there are `count` of them.
     pub fn audit_of(&self, count: usize) -> Vec<Value> {
-        for _ in 0..200 {
+        for _ in 0..3000 {
             let lines = self.audit();
             if lines.len() >= count {
                 return lines;

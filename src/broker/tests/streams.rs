@@ -10,14 +10,21 @@ fn request(method: &str, more: &str) -> String {
     format!("{method} /x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {PHANTOM}\r\n{more}\r\n")
 }
 
+/// What goes before the next piece is sent: the client has the one before, so that nothing can be held back.
 #[test]
-fn events_pass_within_200_ms() {
-    let stub = Stub::new(|visit| {
+fn events_pass_one_by_one_and_within_200_ms() {
+    const EVENTS: usize = 9;
+    let (sent, times) = std::sync::mpsc::channel();
+    let (seen, next) = std::sync::mpsc::channel();
+    let ends = std::sync::Mutex::new((sent, next));
+    let stub = Stub::new(move |visit| {
+        let (sent, next) = &*ends.lock().unwrap();
         visit.body();
         visit.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
-        for number in 0..5 {
-            std::thread::sleep(Duration::from_millis(300));
-            let event = format!("data: {number} {:?}\n\n", std::time::SystemTime::now());
+        for number in 0..EVENTS {
+            next.recv_timeout(Duration::from_secs(30)).expect("the client has what was sent");
+            sent.send(Instant::now()).unwrap();
+            let event = format!("data: {number}\n\n");
             visit.send(format!("{:x}\r\n{event}\r\n", event.len()));
         }
         visit.send("0\r\n\r\n");
@@ -26,16 +33,16 @@ fn events_pass_within_200_ms() {
     let stage = Stage::to(&stub);
     let mut client = stage.client();
     client.send(request("POST", "Content-Length: 0\r\n"));
-    let began = Instant::now();
     let head = client.head();
-    assert!(began.elapsed() < Duration::from_millis(200), "the head does not wait for the first event");
-    let mut times = Vec::new();
-    assert!(head.body(&mut client.0, |_| times.push(began.elapsed())));
-    assert_eq!(times.len(), 5);
-    for (number, time) in times.iter().enumerate() {
-        let sent = Duration::from_millis(300 * (number as u64 + 1));
-        assert!(*time < sent + Duration::from_millis(200), "{times:?}");
-    }
+    seen.send(()).unwrap();
+    let mut delays = Vec::new();
+    assert!(head.body(&mut client.0, |_| {
+        delays.push(times.recv().unwrap().elapsed());
+        let _ = seen.send(());
+    }));
+    delays.sort();
+    // The one in the middle: a busy machine may be late with some.
+    assert!(delays.len() == EVENTS && delays[EVENTS / 2] < Duration::from_millis(200), "{delays:?}");
 }
 
 // improves: 21-5.8-request-streams

@@ -163,7 +163,8 @@ fn one_ping_gets_one_pong_and_goes_no_further() {
     socket.send(Message::text("end")).unwrap();
     assert_eq!(socket.read().unwrap(), Message::Pong("from-client".into()));
     assert_eq!(socket.read().unwrap(), Message::text("end"));
-    let upstream: Vec<_> = std::iter::from_fn(|| heard.recv_timeout(Duration::from_millis(500)).ok()).collect();
+    let mut upstream: Vec<_> = (0..2).map(|_| heard.recv_timeout(Duration::from_secs(30)).unwrap()).collect();
+    upstream.extend(heard.recv_timeout(Duration::from_millis(500)).ok());
     let pong = Message::Pong("from-upstream".into());
     assert!(upstream.contains(&pong) && upstream.len() == 2, "{upstream:?}");
 }
@@ -197,18 +198,16 @@ fn the_clients_end_reaches_the_upstream() {
             while let Ok(message) = socket.read() {
                 last = Some(message);
             }
-            sender.send((last, Instant::now())).unwrap();
+            sender.send(last).unwrap();
         });
         let stage = to(&url);
         let (mut socket, _) = dial(&stage, &[]).unwrap();
-        let left = Instant::now();
         if politely {
             socket.close(Some(CloseFrame { code: 4002.into(), reason: "bye".into() })).unwrap();
             assert_eq!(code(&mut socket), 4002);
         }
         drop(socket);
-        let (last, when) = ended.recv_timeout(Duration::from_secs(5)).unwrap();
-        assert!(when.duration_since(left) < Duration::from_secs(2));
+        let last = ended.recv_timeout(Duration::from_secs(15)).unwrap();
         let Some(Message::Close(Some(frame))) = last else { panic!("{last:?}") };
         assert_eq!(u16::from(frame.code), if politely { 4002 } else { 1000 });
         assert_eq!(stage.audit_of(1).len(), 1);
@@ -313,7 +312,7 @@ fn a_broker_that_stops_says_so() {
     let reader = std::thread::spawn(move || code(&mut socket));
     stage.halt();
     assert_eq!(reader.join().unwrap(), 1001);
-    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(began.elapsed() < Duration::from_secs(10));
     assert_eq!(stage.audit_of(1)[0]["status"], 101);
 }
 

@@ -12,7 +12,7 @@ use server::{Attend, Ending, Running, Stream, WhenFull};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Longest silence that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Short against the patience, long against everything else.
 pub const MOMENT: Duration = Duration::from_millis(300);
 
@@ -29,6 +29,8 @@ pub struct Told {
     pub meanwhile_dropped: AtomicBool,
     pub end_called: AtomicBool,
     pub end_awaited: AtomicBool,
+    /// A connection has begun with work that does not end.
+    pub at_work: AtomicBool,
 }
 
 /// Says bytes back; `TURNS_AWAY` tells what happens to a third connection.
@@ -72,7 +74,10 @@ impl<const TURNS_AWAY: bool> Attend for Echo<TURNS_AWAY> {
             }
             match byte[0] {
                 // Work that is not done in time.
-                b'!' => std::future::pending().await,
+                b'!' => {
+                    self.0.at_work.store(true, Ordering::SeqCst);
+                    std::future::pending().await
+                }
                 b'?' => stream.write_all(stream.peer().as_bytes()).await.unwrap(),
                 _ => stream.write_all(&byte).await.unwrap(),
             }
