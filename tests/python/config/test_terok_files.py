@@ -88,6 +88,8 @@ def test_no_process_enters_a_workspace(tmp_path, monkeypatch):
         (["tar", f"-C{inside}"], tmp_path),
         (["cat", str(tmp_path / "link/f")], None),
         (["ls"], inside),
+        (["cat", "link/f"], tmp_path),
+        (["git", "-C", "t/../link"], tmp_path),
     ]:
         with pytest.raises(RuntimeError, match="workspace"):
             host_cmd.assert_not_in_dangerous_workspace(cmd, cwd)

@@ -251,6 +251,20 @@ def test_an_editor_that_fails_leaves_no_snippet_and_no_file(home, say, monkeypat
     assert capsys.readouterr().err.count("no editor") == 2
 
 
+def test_an_answer_that_is_no_text_is_asked_for_again(home, say, capsys):
+    """A terminal of another encoding under the C locale."""
+    say("1", "1", "p", "git@h:\udce9.git", "git@h:r.git", "", "n", "1", "n", "n")
+    assert wizard.run_wizard() is not None and "no text" in capsys.readouterr().err
+    assert projects.load_project("p").upstream_url == "git@h:r.git"
+
+
+def test_without_room_for_a_snippet_the_other_answers_stay(home, say, monkeypatch, capsys):
+    monkeypatch.setattr("tempfile.tempdir", str(home / "gone"))
+    say("1", "1", "p", "", "", "y", "1", "n", "n")
+    assert wizard.run_wizard() is not None and "no snippet" in capsys.readouterr().err
+    assert projects.load_project("p").snippet_inline == ""
+
+
 @pytest.mark.parametrize("answer, kept", [("", True), ("n", True), (EOFError(), True), ("y", False)])
 def test_an_existing_file_is_replaced_only_after_a_yes(project, say, answer, kept):
     path = project("web-app", "# mine\n")

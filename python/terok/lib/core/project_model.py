@@ -153,7 +153,17 @@ def from_native(fields: dict[str, typing.Any]) -> ProjectConfig:
         if fields[name] is not None:
             fields[name] = Path(fields[name])
     fields["agents"] = AgentSelection(fields["agents"])
-    return ProjectConfig.model_construct(**fields)
+    project = ProjectConfig.__new__(ProjectConfig)
+    # Every field is there: `model_construct` would look each one up, which takes longer than reading the project.
+    project.__setstate__(
+        {
+            "__dict__": fields,
+            "__pydantic_fields_set__": set(fields),
+            "__pydantic_extra__": None,
+            "__pydantic_private__": None,
+        }
+    )
+    return project
 
 
 def is_valid_project_id(project_id: str) -> bool:

@@ -15,10 +15,11 @@ def is_in_dangerous_workspace(path: str | Path) -> bool:
 
 def assert_not_in_dangerous_workspace(cmd: list[str], cwd: str | Path | None = None) -> None:
     """Raise ``RuntimeError`` if *cmd* would run in such a workspace or names something in one."""
-    if is_in_dangerous_workspace(cwd if cwd is not None else Path.cwd()):
-        raise RuntimeError(f"refusing to run {cmd[:1]} in a container's workspace: {cwd or Path.cwd()}")
+    start = Path.cwd() if cwd is None else Path(cwd)
+    if is_in_dangerous_workspace(start):
+        raise RuntimeError(f"refusing to run {cmd[:1]} in a container's workspace: {start}")
     for word in cmd:
         # Options may carry a path in the same word, as in `--file=x` or `-Cx`.
         tails = (word, word.partition("=")[2], word[2:] if word.startswith("-") else "")
-        if any(tail and is_in_dangerous_workspace(tail) for tail in tails):
+        if any(tail and is_in_dangerous_workspace(start / tail) for tail in tails):
             raise RuntimeError(f"refusing to run {cmd[:1]} on a container's workspace: {word}")

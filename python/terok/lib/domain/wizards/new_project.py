@@ -202,6 +202,11 @@ AGENTS_QUESTION = Question(
 def validate_answer(question: Question, raw: str) -> tuple[str, str | None]:
     """Return the answer as it is stored, and what is wrong with it or ``None``."""
     value = raw.strip()
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        # What the terminal sent is no text in its own encoding.
+        return value, f"{question.prompt}: the answer holds characters that are no text"
     if question.transform:
         value = question.transform(value)
     if not value:
@@ -313,6 +318,15 @@ def _ask_text(question: Question) -> str:
 def _ask_snippet(question: Question) -> str:
     if not _agreed(f"\n{question.prompt}: add one?", default=False):
         return ""
+    try:
+        return _written_snippet()
+    except OSError as error:
+        print(f"the snippet cannot be edited: {error}; there will be no snippet", file=sys.stderr)
+        return ""
+
+
+def _written_snippet() -> str:
+    """Return what somebody wrote in the editor; a file of its own serves for it and is removed."""
     handle, name = tempfile.mkstemp(prefix="terok-snippet-", suffix=".dockerfile")
     path = Path(name)
     try:
