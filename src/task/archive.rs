@@ -90,13 +90,14 @@ struct Draft {
 }
 
 impl Draft {
+    /// Until it is locked a sweeper may take it for a killed writer's; then another one is begun.
     fn begin(root: &Path) -> Result<Self, TaskError> {
-        let path = root.join(format!("{UNFINISHED}{}", base::ident::random_hex(8)));
-        let made = DirBuilder::new().mode(0o700).create(&path).and_then(|()| open_dir(&path));
-        let lock = made.map_err(TaskError::at("create", &path))?;
-        // Nobody else knows the name yet; a sweeper that comes in between gets the lock first and removes it.
-        let _ = rustix::fs::flock(&lock, FlockOperation::LockExclusive);
-        Ok(Self { path, _lock: lock })
+        loop {
+            let path = root.join(format!("{UNFINISHED}{}", base::ident::random_hex(8)));
+            if let Some(lock) = make_locked(&path).map_err(TaskError::at("create", &path))? {
+                return Ok(Self { path, _lock: lock });
+            }
+        }
     }
 
     fn fill(&self, meta: &Meta, task_dir: &Path) -> io::Result<()> {
@@ -151,13 +152,23 @@ impl Draft {
     }
 }
 
+/// Makes a directory and locks it; `None` when a sweeper was faster, which removes it with the lock in its hand.
+fn make_locked(path: &Path) -> io::Result<Option<OwnedFd>> {
+    DirBuilder::new().mode(0o700).create(path)?;
+    let lock = match open_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let _ = rustix::fs::flock(&lock, FlockOperation::LockExclusive);
+    Ok(path.symlink_metadata().is_ok().then_some(lock))
+}
+
 /// Removes what killed writers left: nobody holds its lock.
 fn sweep(root: &Path) {
     let Ok(entries) = std::fs::read_dir(root) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED)) {
-        let free = open_dir(&entry.path())
-            .is_ok_and(|dir| rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok());
-        if free {
+        let Ok(dir) = open_dir(&entry.path()) else { continue };
+        if rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok() {
             let _ = tree::remove(root, &entry.file_name());
         }
     }

@@ -217,6 +217,18 @@ fn entries_of_one_moment_get_names_of_their_own() {
 }
 
 #[test]
+fn writers_at_once_never_take_each_other_for_killed_ones() {
+    let stage = Stage::new();
+    let tasks: Vec<String> = (0..8).map(|_| stage.task()).collect();
+    std::thread::scope(|scope| {
+        for task in &tasks {
+            scope.spawn(|| (0..40).for_each(|_| assert!(stage.archive(task).join("task.json").is_file())));
+        }
+    });
+    assert_eq!(archive::list(&stage.path("archive")).len(), 8 * 40);
+}
+
+#[test]
 fn damaged_tasks_are_archived_as_they_are() {
     let stage = Stage::new();
     let task = stage.task();
