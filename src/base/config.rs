@@ -285,7 +285,7 @@ fn layer_of(now: Option<Stamp>, label: &str, path: &Path) -> Layer {
     }
     let mut layer = read_or_complain(label, path);
     // What says the same stays the same object, so that nobody has to look closer.
-    if let Some(known) = known.filter(|known| known.layer.scope.data == layer.scope.data) {
+    if let Some(known) = known.filter(|known| known.layer == layer) {
         layer.scope.data = Arc::clone(&known.layer.scope.data);
     }
     cache.insert(path.to_owned(), Cached { stamp: now, settled, layer: layer.clone() });
@@ -389,6 +389,12 @@ mod tests {
         assert_eq!(layer_of(stamp, "x", &path).scope.data["a"], 1);
         std::fs::write(&path, "a: 2\n").unwrap();
         assert_eq!(layer_of(stamp, "x", &path).scope.data["a"], 2);
+        let [broken, blank] = ["a: [", ""].map(|text| {
+            std::fs::write(&path, text).unwrap();
+            layer_of(stamp, "x", &path)
+        });
+        assert!(broken.fault.is_some() && blank.fault.is_none());
+        assert!(!Arc::ptr_eq(&broken.scope.data, &blank.scope.data), "whoever compares sees that it is in order now");
     }
 
     #[test]

@@ -116,6 +116,8 @@ def test_a_broken_layer_leaves_the_others(text, configure, prefix, capfd):
     assert said.startswith("Warning [config]: ") and str(path) in said and said.count("\n") == 1
     with pytest.raises(SystemExit, match=r"config\.yml"):
         config.require_valid_config()
+    path.write_text("")
+    assert config.config_problems() == [], "an empty file is in order"
 
 
 def test_unreadable_layers(configure, prefix, capfd):
