@@ -11,8 +11,15 @@ use gate::Limits;
 
 use crate::stage::{Stage, TOKEN, noise, path, wait_until};
 
-fn impatient() -> Limits {
-    Limits { idle: Duration::from_millis(300), ..Limits::default() }
+/// A gate that soon loses patience, and one commit with `content`. It is pushed past the gate: on a busy machine git itself
+/// may be silent for longer, and nothing of an earlier push is at work when a test begins.
+fn impatient(content: &[u8]) -> Stage {
+    let stage = Stage::with(Limits { idle: Duration::from_millis(300), ..Limits::default() });
+    let work = stage.work();
+    stage.run(&["init", "-q", "-b", "main", path(&work)]);
+    stage.commit(&work, "content", content);
+    stage.run_at(&work, &["push", "-q", path(&stage.repository()), "main"]);
+    stage
 }
 
 fn basic() -> String {
@@ -54,7 +61,7 @@ fn half_a_push(stage: &Stage) -> Vec<u8> {
 // improves: 22-S4-limits
 #[test]
 fn a_client_that_stalls_is_dropped_at_every_stage() {
-    let stage = Stage::seeded_with(impatient());
+    let stage = impatient(b"hello\n");
     let half = half_a_push(&stage);
     let chunked = format!("{}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", push_head(), half.len());
     let stages: [Vec<u8>; 5] = [
@@ -67,7 +74,7 @@ fn a_client_that_stalls_is_dropped_at_every_stage() {
     for (number, sent) in stages.iter().enumerate() {
         let began = Instant::now();
         let answer = stage.raw(sent);
-        assert!(began.elapsed() < Duration::from_secs(20), "stage {number}: {answer}");
+        assert!(began.elapsed() < Duration::from_secs(40), "stage {number}: {answer}");
         assert!(!answer.contains(" 200 OK") || answer.contains("unpack"), "stage {number}: {answer}");
     }
     wait_until("no git is left", || at_work(&stage.repository()).is_empty());
@@ -78,16 +85,14 @@ fn a_client_that_stalls_is_dropped_at_every_stage() {
 // improves: 22-S4-limits
 #[test]
 fn a_client_that_takes_nothing_is_dropped_and_git_with_it() {
-    let stage = Stage::seeded_with(impatient());
-    let work = stage.work();
-    stage.commit_and_push(&work, "large", &noise(3, 8 << 20));
-    let tip = stage.tip(&work, "HEAD");
+    let stage = impatient(&noise(3, 8 << 20));
+    let tip = stage.tip(&stage.work(), "HEAD");
     let body = format!("0032want {tip}\n00000009done\n");
     let kind = "Content-Type: application/x-git-upload-pack-request\r\n";
     let mut stream = UnixStream::connect(stage.socket()).unwrap();
     let head = format!("POST /proj.git/git-upload-pack HTTP/1.1\r\n{}{kind}", basic());
     write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
-    // Git has begun its answer; its mere presence would say nothing, as the push may still be tidying up.
+    // Git has begun its answer.
     let mut status = [0; 15];
     stream.read_exact(&mut status).unwrap();
     assert_eq!(&status, b"HTTP/1.1 200 OK");

@@ -88,7 +88,7 @@ async fn survive(agent: &Agent, stream: &[u8], dice: &mut Dice) -> Result<usize,
     let mut said = Vec::new();
     let serving = agent.converse(theirs, "fuzz");
     let all = async { tokio::join!(serving, sending, reading.read_to_end(&mut said)).2 };
-    let read = tokio::time::timeout(Duration::from_secs(5), all).await;
+    let read = tokio::time::timeout(Duration::from_secs(60), all).await;
     read.map_err(|_| "it hangs".to_owned())?.map_err(|error| error.to_string())?;
     answers(&said)
 }

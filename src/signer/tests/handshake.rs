@@ -111,5 +111,5 @@ fn a_silent_client_holds_nobody_up() {
     let _silent: Vec<_> = (0..8).map(|_| stage.connect()).collect();
     let began = std::time::Instant::now();
     assert_eq!(stage.admitted(&token).list().len(), 1);
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < READ_LIMIT, "that is how long one silent client alone is waited for");
 }

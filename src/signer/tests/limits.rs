@@ -110,16 +110,21 @@ fn an_end_is_orderly_and_takes_the_socket_away() {
     let stage = Stage::vault();
     stage.add(SCOPE, "k", &key);
     let socket = stage.socket();
-    let mut running = Running::unix(stage.agent(Access::Scope(SCOPE.into())), &socket).unwrap();
     use std::os::unix::fs::PermissionsExt;
-    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
-    let mut client = stage.connect();
-    assert_eq!(client.list().len(), 1);
-    let began = std::time::Instant::now();
-    running.stop();
-    running.stop();
-    assert!(began.elapsed() < Duration::from_millis(900), "an idle connection is not waited for");
-    assert!(client.is_closed() && !socket.exists());
+    let stopped = || {
+        let mut running = Running::unix(stage.agent(Access::Scope(SCOPE.into())), &socket).unwrap();
+        assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+        let mut client = stage.connect();
+        assert_eq!(client.list().len(), 1);
+        let began = std::time::Instant::now();
+        running.stop();
+        running.stop();
+        let took = began.elapsed();
+        assert!(client.is_closed() && !socket.exists());
+        took
+    };
+    // A busy machine may make any single one late; waiting would make all of them so.
+    assert!((0..3).any(|_| stopped() < Duration::from_millis(900)), "an idle connection is not waited for");
 }
 
 #[test]
