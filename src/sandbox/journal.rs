@@ -5,7 +5,7 @@
 //! process is gone is a launch to take back; a name with a journal of a living process is being launched.
 
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use podman::Podman;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ use crate::spec::Place;
 use crate::{private, resources};
 
 const SIZE_LIMIT: u64 = 256 * 1024;
+/// A journal that cannot be read for so long will never be.
+const TORN_AFTER: Duration = Duration::from_secs(60);
 /// Name of a running container's record in its state directory.
 pub const RECORD: &str = "launch.json";
 
@@ -141,11 +143,24 @@ pub fn begin(place: &Place, podman: &Podman, container: &str) -> Result<Journal,
         return Err(LaunchError::NameInUse(container.to_owned()));
     }
     let journal = Journal::new(container);
-    if private::create(&path, &journal.text()).map_err(LaunchError::io("write", &path))? {
+    let create = || private::create(&path, &journal.text()).map_err(LaunchError::io("write", &path));
+    if create()? {
         return Ok(journal);
     }
-    let pid = read(&path).map_or(0, |other| other.launcher.pid);
-    Err(LaunchError::Busy { container: container.to_owned(), pid })
+    let other = read(&path);
+    if other.is_none() && is_torn(&path) {
+        private::remove(&path).map_err(LaunchError::io("remove", &path))?;
+        if create()? {
+            return Ok(journal);
+        }
+    }
+    Err(LaunchError::Busy { container: container.to_owned(), pid: other.map_or(0, |other| other.launcher.pid) })
+}
+
+/// True for a file that stays unreadable: journals appear whole, but a power cut may take their content.
+fn is_torn(path: &Path) -> bool {
+    let changed = std::fs::symlink_metadata(path).and_then(|meta| meta.modified());
+    changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > TORN_AFTER))
 }
 
 /// Writes down what is about to be made; without an open journal of ours nothing happens, and the answer is false.
@@ -222,5 +237,21 @@ mod tests {
         assert!(matches!(fault, LaunchError::Busy { pid: 1, .. }));
         assert!(!note(&place, "c1", Note::Container).unwrap());
         assert!(begin(&place, &Podman::new(), "../x").is_err());
+    }
+
+    #[test]
+    fn what_a_power_cut_left_of_a_journal_does_not_block_its_name() {
+        let root = tempfile::tempdir().unwrap();
+        let place = place(root.path());
+        for torn in ["", "\0\0\0\0", "{\"container\": \"c1\""] {
+            let file = path(&place, "c1");
+            private::write(&file, torn.as_bytes()).unwrap();
+            let young = begin(&place, &Podman::at("/nonexistent/podman"), "c1");
+            assert!(matches!(young, Err(LaunchError::Busy { .. })), "somebody may be about to replace it");
+            std::fs::File::open(&file).unwrap().set_modified(SystemTime::now() - 2 * TORN_AFTER).unwrap();
+            begin(&place, &Podman::at("/nonexistent/podman"), "c1").unwrap();
+            assert!(own(&place, "c1").unwrap().is_some(), "{torn:?}");
+            private::remove(&file).unwrap();
+        }
     }
 }

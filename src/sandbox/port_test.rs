@@ -8,7 +8,11 @@ use std::os::unix::fs::{chown, symlink};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Ranges of different tests must not meet, since they bind real ports.
-static NEXT: AtomicU16 = AtomicU16::new(41000);
+static NEXT: AtomicU16 = AtomicU16::new(0);
+/// Below the ports that the system gives out by itself, and apart from those that launches take.
+const FIRST: u16 = 10_000;
+const BLOCK: u16 = 20;
+const BLOCKS: u16 = 400;
 
 struct Place {
     temp: tempfile::TempDir,
@@ -17,7 +21,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        Self { temp: tempfile::tempdir().unwrap(), first: NEXT.fetch_add(20, Ordering::Relaxed) }
+        Self { temp: tempfile::tempdir().unwrap(), first: free_block() }
     }
 
     fn dir(&self) -> PathBuf {
@@ -44,6 +48,15 @@ impl Place {
         std::fs::write(&path, text).unwrap();
         chown(&path, Some(uid), None).is_ok()
     }
+}
+
+/// The first of twenty ports that nobody has: another run of these tests may be at work on this machine.
+fn free_block() -> u16 {
+    let start = u16::try_from(std::process::id() % u32::from(BLOCKS)).unwrap();
+    (0..BLOCKS)
+        .map(|_| FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % BLOCKS * BLOCK)
+        .find(|first| (*first..first + BLOCK).all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()))
+        .expect("a free block of ports")
 }
 
 fn listener(port: u16) -> OwnedFd {

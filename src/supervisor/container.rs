@@ -93,15 +93,20 @@ impl Watched {
         self.handle.as_ref()
     }
 
-    /// True once the process has ended, by its start time.
+    /// True once the process has ended. By the handle where there is one: it needs no further descriptor, and it knows
+    /// a process whose first thread alone has ended.
     pub fn has_ended(&self) -> bool {
-        !self.init.is_alive()
+        match &self.handle {
+            Some(handle) => base::pid::wait_for_end(handle, Duration::ZERO).unwrap_or(false),
+            None => !self.init.is_alive(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
 
     #[test]
     fn a_reused_number_is_an_ended_container() {
@@ -127,5 +132,36 @@ mod tests {
         assert!(watched.has_ended());
         let handle = watched.handle().expect("this kernel has process handles");
         assert!(base::pid::wait_for_end(handle, Duration::from_secs(1)).unwrap());
+    }
+
+    #[test]
+    fn a_process_lives_longer_than_its_first_thread() {
+        let (mut here, there) = std::os::unix::net::UnixStream::pair().unwrap();
+        // SAFETY: the child only reads a byte, starts a thread that sleeps, and ends its first one.
+        let pid = match unsafe { libc::fork() } {
+            0 => {
+                let mut byte = [0];
+                let _ = (&there).read(&mut byte);
+                std::thread::spawn(|| std::thread::sleep(Duration::from_secs(60)));
+                // SAFETY: ends this thread and nothing else.
+                unsafe { libc::syscall(libc::SYS_exit, 0) };
+                unreachable!("the thread has ended")
+            }
+            pid => pid,
+        };
+        let init = Init::of(pid).unwrap();
+        let watched = Watched::new(init, "c").unwrap();
+        here.write_all(b"x").unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while init.is_alive() && std::time::Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert!(!init.is_alive() && !watched.has_ended(), "its entry says zombie, and it is none");
+        // SAFETY: our own child, reaped right here.
+        unsafe {
+            libc::kill(pid, libc::SIGKILL);
+            libc::waitpid(pid, std::ptr::null_mut(), 0);
+        }
+        assert!(watched.has_ended());
     }
 }

@@ -1,11 +1,14 @@
 //! Log lines: `<time> <LEVEL> <logger>: <message>`, one write each, UTC.
 //!
-//! The daemon's standard error is the container's log; the hooks share one diary, which is set aside once when it has
-//! grown large. Control characters from outside are neutralised. A log that cannot be written never stops anything.
+//! The daemon's standard error is the container's log; the hooks share one diary. Either is set aside when it has grown
+//! large, so that no container can fill the host's disk with what is said about it. Control characters from outside are
+//! neutralised. A log that cannot be written never stops anything.
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -13,6 +16,9 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
 const DIARY_LIMIT: u64 = 1024 * 1024;
+const LOG_LIMIT: u64 = 16 * 1024 * 1024;
+/// How many lines of a log go by between two looks at its size.
+const LOOK_EVERY: u32 = 1024;
 
 /// One finished line.
 pub fn line(level: &str, logger: &str, message: &str) -> String {
@@ -46,6 +52,29 @@ pub fn open(path: &Path) -> io::Result<File> {
 pub fn rotate(path: &Path) {
     if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.len() > DIARY_LIMIT) {
         let _ = std::fs::rename(path, path.with_extension("log.1"));
+    }
+}
+
+/// Sets the log behind standard error aside when it has grown, if it is one of ours.
+fn look_after_our_log() {
+    let Ok(path) = std::fs::read_link("/proc/self/fd/2") else { return };
+    let is_id = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let ours = path.parent().is_some_and(|folder| folder.ends_with("logs"))
+        && path.extension() == Some("log".as_ref())
+        && path.file_stem().and_then(|stem| stem.to_str()).is_some_and(is_id);
+    if let (true, Ok(log)) = (ours, io::stderr().as_fd().try_clone_to_owned()) {
+        begin_anew(&File::from(log), &path);
+    }
+}
+
+/// Copied and emptied instead of renamed: watchdog and worker have it open, and go on in the same file.
+fn begin_anew(log: &File, path: &Path) {
+    if log.metadata().is_ok_and(|meta| meta.is_file() && meta.len() > LOG_LIMIT) {
+        let aside = path.with_extension("log.1");
+        if std::fs::copy(path, &aside).is_err() {
+            let _ = std::fs::remove_file(&aside);
+        }
+        let _ = log.set_len(0);
     }
 }
 
@@ -84,6 +113,10 @@ impl Subscriber for ToStderr {
         event.record(&mut text);
         let logger = event.metadata().target().replace("::", ".");
         say(event.metadata().level().as_str(), &logger, &format!("{}{}", text.message, text.fields));
+        static LINES: AtomicU32 = AtomicU32::new(0);
+        if LINES.fetch_add(1, Ordering::Relaxed) % LOOK_EVERY == LOOK_EVERY - 1 {
+            look_after_our_log();
+        }
     }
 
     fn enter(&self, _: &span::Id) {}
@@ -140,6 +173,22 @@ mod tests {
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert!(append(&link, "INFO", "hook", "x").is_err());
+    }
+
+    #[test]
+    fn a_grown_log_begins_anew_for_everybody_who_writes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ab12.log");
+        let (mut watchdog, worker) = (open(&path).unwrap(), open(&path).unwrap());
+        watchdog.write_all(b"begun\n").unwrap();
+        begin_anew(&worker, &path);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 6);
+        worker.set_len(LOG_LIMIT + 1).unwrap();
+        begin_anew(&worker, &path);
+        watchdog.write_all(b"after\n").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"after\n");
+        let aside = std::fs::read(dir.path().join("ab12.log.1")).unwrap();
+        assert!(aside.starts_with(b"begun\n") && aside.len() as u64 == LOG_LIMIT + 1);
     }
 
     #[test]

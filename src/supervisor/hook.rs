@@ -22,10 +22,11 @@ use crate::pidfile::{self, PidFile};
 use crate::sidecarfile::SidecarFile;
 use crate::spawn;
 use crate::watchdog::remove_socket;
+use crate::worker;
 
 const STATE_LIMIT: u64 = 4 * 1024 * 1024;
-/// How long a supervisor of the container's last run may take to go.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long a supervisor of the container's last run may take to go. Nearly all go at once.
+const GRACE: Duration = worker::FAREWELL_OF_ALL.saturating_add(Duration::from_secs(1));
 /// How long a killed process may take to vanish. Only a container that is supervised already costs this wait.
 const DYING: Duration = Duration::from_millis(100);
 

@@ -1,7 +1,7 @@
 //! Opening the vault: at once, and again whenever something changed that could make it open; closing it when it is locked.
 //!
 //! Invariants: the key derivation runs beside the services, never before them; a tier that asks a device is asked again
-//! only after a change; a vault that does not exist is not created; nothing secret is logged. When the place that the
+//! only after a change, or when the disk was in the way; a vault that does not exist is not created; nothing secret is logged. When the place that the
 //! passphrase came from is emptied, the database is closed and its key is wiped, whatever request is under way. A vault
 //! that was replaced or changed its key is opened anew.
 
@@ -23,6 +23,8 @@ use crate::service::Shift;
 const TRY_EVERY: Duration = Duration::from_secs(5);
 /// A keyring opens without leaving a trace in any file, so it is asked from time to time.
 const ASK_KEYRING_EVERY: Duration = Duration::from_secs(30);
+/// So does the disk: another process may free some space, or mend somebody's rights.
+const ASK_DISK_EVERY: Duration = Duration::from_secs(15);
 /// The key derivation fills a processor; the hook that waits for us, and the start of the container, go first.
 const HEAD_START: Duration = Duration::from_millis(20);
 /// Files are often made in several steps.
@@ -194,18 +196,29 @@ fn open(sidecar: &Sidecar) -> Result<(Store, Source), Refusal> {
     if !sidecar.db_path.is_file() {
         return Err(Refusal::last(format!("there is no vault at `{}`", sidecar.db_path.display())));
     }
-    let refused = |error: VaultError| Refusal {
-        again: matches!(error, VaultError::Busy(_)).then_some(Duration::ZERO),
-        why: base::fault::explain(&error),
-    };
+    let refused =
+        |error: VaultError, source| Refusal { again: again(&error, source), why: base::fault::explain(&error) };
     let tiers = tiers(sidecar);
-    let Some((secret, source)) = passphrase::resolve(&tiers).map_err(refused)? else {
+    let Some((secret, source)) = passphrase::resolve(&tiers).map_err(|error| refused(error, None))? else {
         let again = tiers.use_keyring.then_some(ASK_KEYRING_EVERY);
         return Err(Refusal { why: "no tier has a passphrase".into(), again });
     };
-    let store = handover::open(&sidecar.db_path, &secret).map_err(refused)?;
+    let store = handover::open(&sidecar.db_path, &secret).map_err(|error| refused(error, Some(source)))?;
     tracing::info!("vault unlocked with the passphrase from `{}`", source.label());
     Ok((store, source))
+}
+
+/// When to try again after a failure that may pass without a change of any watched file: space, rights and mounts come
+/// back like that. A command may disturb a person, so it is not asked again for that.
+fn again(error: &VaultError, source: Option<Source>) -> Option<Duration> {
+    match error {
+        VaultError::Busy(_) => Some(Duration::ZERO),
+        _ if matches!(source, None | Some(Source::PassphraseCommand)) => None,
+        VaultError::Full(_) | VaultError::ReadOnly(_) | VaultError::Io { .. } | VaultError::Database { .. } => {
+            Some(ASK_DISK_EVERY)
+        }
+        _ => None,
+    }
 }
 
 /// The session file and the sealed file lie where the sidecar says; the rest is the operator's configuration.
@@ -250,4 +263,23 @@ fn sign(path: &Path) -> Option<Sign> {
 /// Only a file that is really not there counts: an unreadable folder is no order to lock.
 fn is_gone(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_by_itself_is_tried_again_without_disturbing_anybody() {
+        let place = || PathBuf::from("/v/credentials.db");
+        let denied = VaultError::Io { doing: "read the vault", path: place(), source: std::io::Error::other("x") };
+        for error in [VaultError::Full(place()), VaultError::ReadOnly(place()), denied] {
+            assert_eq!(again(&error, Some(Source::SessionFile)), Some(ASK_DISK_EVERY), "{error}");
+            assert_eq!(again(&error, Some(Source::PassphraseCommand)), None, "{error}");
+        }
+        assert_eq!(again(&VaultError::Busy(place()), Some(Source::PassphraseCommand)), Some(Duration::ZERO));
+        for error in [VaultError::WrongPassphrase(place()), VaultError::Corrupt(place())] {
+            assert_eq!(again(&error, Some(Source::SessionFile)), None, "{error}");
+        }
+    }
 }

@@ -24,8 +24,6 @@ use crate::worker;
 /// A worker that has lived this long is healthy again.
 const HEALTHY: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How long a worker may take to finish its requests.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// What a watchdog needs to know.
 pub struct Duty {
@@ -177,8 +175,8 @@ fn end_worker(worker: Pid) {
     } else {
         let _ = rustix::process::kill_process(worker, Signal::TERM);
     }
-    let ended =
-        base::pid::handle(worker.as_raw_nonzero().get()).and_then(|handle| base::pid::wait_for_end(&handle, GRACE));
+    let ended = base::pid::handle(worker.as_raw_nonzero().get())
+        .and_then(|handle| base::pid::wait_for_end(&handle, worker::FAREWELL_OF_ALL));
     if !ended.unwrap_or(false) {
         let _ = rustix::process::kill_process(worker, Signal::KILL);
     }

@@ -19,6 +19,8 @@ use crate::unlock;
 use crate::watchdog::Duty;
 use vault::VaultCell;
 
+/// How long a worker may take to end: what its services take, and a moment.
+pub const FAREWELL_OF_ALL: Duration = FAREWELL.saturating_add(Duration::from_millis(500));
 /// Exit status of a worker whose services cannot begin; its watchdog does not try again at the first start.
 pub const CANNOT_SERVE: u8 = 3;
 const BLOCKING_THREADS: usize = 4;
@@ -26,8 +28,8 @@ const STACK: usize = 512 * 1024;
 /// Between a change of the vault's state and tidying up, so that who waited for it is served first.
 const TIDY_AFTER: Duration = Duration::from_secs(1);
 const TIDY_EVERY: Duration = Duration::from_secs(60);
-/// How long requests may take to finish after the call to stop.
-const FAREWELL: Duration = Duration::from_millis(1500);
+/// How long a service may take to finish after the call to stop.
+const FAREWELL: Duration = server::GRACE.saturating_add(server::LAST).saturating_add(Duration::from_millis(500));
 
 /// Serves until SIGTERM; the exit status.
 pub fn run(duty: &mut Duty, bound: &[Endpoint]) -> u8 {
@@ -72,8 +74,9 @@ async fn serve(duty: &mut Duty, bound: &[Endpoint]) -> Result<(), SupervisorErro
     unlocking.abort();
     tidying.abort();
     let _ = stop.send(true);
+    let end = tokio::time::Instant::now() + FAREWELL;
     for task in tasks {
-        let _ = tokio::time::timeout(FAREWELL, task).await;
+        let _ = tokio::time::timeout_at(end, task).await;
     }
     Ok(())
 }
@@ -108,7 +111,10 @@ async fn keep(service: Box<dyn Service>, first: Serving, shift: Shift) {
         };
         let text = format!("the {} failed; next start in {pause:?}: {why}", service.name());
         diary::say("ERROR", "supervisor", &text);
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shift.ended() => return,
+        }
         pause = (pause * 2).min(Duration::from_secs(60));
         next = service.serve(shift.clone());
     }
