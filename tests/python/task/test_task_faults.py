@@ -186,3 +186,13 @@ def test_what_vanishes_under_us_is_told_and_not_made_up(project, vanished):
     tasks.task_rename("p1", task, "two")
     assert tasks.get_tasks("p1")[0].name == "two"
     assert (vanished != "directory") == workspace.exists()
+
+
+@pytest.mark.parametrize("place", ["record", "directory"])
+def test_a_place_that_cannot_be_written_is_told_and_leaves_nothing(project, home, place):
+    folder = tasks.tasks_meta_dir("p1") if place == "record" else tasks.agent_config_dir("p1", "k3v8h").parents[1]
+    folder.parent.mkdir(parents=True)
+    folder.write_text("in the way")
+    with pytest.raises(SystemExit, match=str(folder)):
+        tasks.task_new("p1", name="one")
+    assert not list((home / "state").rglob("*_dossier.json")) and tasks.get_tasks("p1") == []

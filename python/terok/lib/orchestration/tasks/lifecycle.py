@@ -36,7 +36,7 @@ def task_new(project_id: str, *, name: str | None = None) -> str:
         name: Made plain before it is used; without one a name is made up.
 
     Raises:
-        SystemExit: unknown project, or a name of which nothing usable is left.
+        SystemExit: unknown project, a name of which nothing usable is left, or a directory that cannot be written.
     """
     from terok.lib.core import projects
 
@@ -50,9 +50,11 @@ def _task_new(project: ProjectConfig, *, name: str | None = None) -> str:
     from terok.lib.orchestration.tasks import naming
 
     chosen = naming.generate_name_for(project) if name is None else _usable_name(name)
-    task_id, directory = _lib.task_create(
-        metadata.tasks_meta_dir(project.id), Path(project.tasks_root), project.id, chosen
-    )
+    place = metadata.tasks_meta_dir(project.id)
+    try:
+        task_id, directory = _lib.task_create(place, Path(project.tasks_root), project.id, chosen)
+    except OSError as error:  # front ends are ready for mistakes of the user alone
+        raise SystemExit(str(error)) from error
     print(f"Created task {task_id} ({chosen}) in {directory}")
     return task_id
 
@@ -76,7 +78,7 @@ def _task_rename(project: ProjectConfig, task_id: str, new_name: str) -> None:
     name = _usable_name(new_name)
     try:
         known = _lib.task_rename(metadata.tasks_meta_dir(project.id), project.id, task_id, name)
-    except OSError as error:  # front ends are ready for mistakes of the user alone
+    except OSError as error:  # as for a new one
         raise SystemExit(str(error)) from error
     if not known:
         raise SystemExit(f"Unknown task {task_id}")
