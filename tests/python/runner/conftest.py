@@ -20,15 +20,17 @@ REPOSITORY = HERE.parents[2]
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e"), str(REPOSITORY / "tests/host")]
 
 from e2e_site import Site, opened  # noqa: E402
+from fixtures.real_image import mapped  # noqa: E402
 from lane import no_rootless_podman, pytest_terminal_summary  # noqa: E402, F401
 from runner_site import IMAGE, PretendRunner, Projects, build_image  # noqa: E402
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def account() -> Iterator[Site]:
     if reason := no_rootless_podman():
         pytest.skip(f"tasks in containers: {reason}")
     build_image()
+    mapped(IMAGE)
     # Short, because socket paths below it are limited.
     root = Path(tempfile.mkdtemp(prefix="trun-", dir="/tmp"))
     try:
@@ -38,7 +40,7 @@ def account() -> Iterator[Site]:
         subprocess.run(["podman", "unshare", "rm", "-rf", "--", str(root)], check=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def projects(account: Site) -> Iterator[Projects]:
     made = Projects(account)
     yield made

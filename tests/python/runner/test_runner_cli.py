@@ -9,16 +9,10 @@ import sys
 
 import pytest
 from e2e_site import Site
-from runner_site import Projects, logged
+from runner_site import Projects, logged, refused
 from terok.lib.core.config import make_sandbox_config
 from terok.lib.orchestration import tasks
 from terok.lib.orchestration.task_runners import resolve_container_uuid, task_restart, task_run_cli
-
-
-def refused(call, *arguments) -> str:
-    with pytest.raises(SystemExit) as caught:
-        call(*arguments)
-    return str(caught.value)
 
 
 # improves: 31-15-runtime-directory
@@ -69,7 +63,9 @@ def test_the_life_of_an_interactive_task(site: Site, projects: Projects, capsys,
     assert name not in left["containers"] | left["runtime directories"] and f"{name}.json" not in left["sidecars"]
     assert not any(token.startswith(f"{project}/{task}/") for token in left["tokens"])
     (archived,) = tasks.list_archived_tasks(project)
-    assert archived.name == "first-steps" and "__CLI_READY__" in (archived.archive_dir / "logs/container.log").read_text()
+    assert (
+        archived.name == "first-steps" and "__CLI_READY__" in (archived.archive_dir / "logs/container.log").read_text()
+    )
 
 
 def test_a_paused_container_goes_on(site: Site, projects: Projects):
@@ -119,7 +115,7 @@ def test_a_container_that_ends_at_once_says_where_to_look(site: Site, projects: 
     task = tasks.task_new(project)
     text = refused(task_run_cli, project, task)
     assert "does not run" in text and f"podman logs {project}-cli-{task}" in text
-    assert projects.meta(project, task)["mode"] is None
+    assert tasks.get_task_meta(project, task).status == "stopped"
 
 
 def test_a_container_that_is_never_ready_but_runs_is_a_success(site: Site, projects: Projects, monkeypatch):
@@ -136,7 +132,7 @@ def test_a_container_that_is_never_ready_but_runs_is_a_success(site: Site, proje
 def test_hooks_that_fail_or_hang_hold_nothing_up(site: Site, projects: Projects, monkeypatch):
     from terok.lib.orchestration import hooks
 
-    monkeypatch.setattr(hooks, "_STARTUP_HOOK_TIMEOUT", 0.2)
+    monkeypatch.setattr(hooks, "_STARTUP_HOOK_TIMEOUT", 2)
     project = projects.new(run=projects.hooks(pre_start="exit 9", post_start="sleep 30"))
     task = tasks.task_new(project)
     task_run_cli(project, task)

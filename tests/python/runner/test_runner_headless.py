@@ -58,14 +58,14 @@ def test_a_run_without_following_goes_on_by_itself(site: Site, projects: Project
         task_followup_headless(project, task, "more")
     assert tasks.wait_for_container_exit(name, project, task, 1) == (None, "Watcher timed out")
     site.podman("rm", "-f", "-t", "0", name)
-    code, why = tasks.wait_for_container_exit(name, project, task, 10)
+    code, why = tasks.wait_for_container_exit(name, project, task, 60)
     assert code is None and why
 
 
 def test_the_time_limit_is_the_agents_own(site: Site, projects: Projects):
     project = projects.new()
     task = task_run_headless(HeadlessRunRequest(project, "exit 124", follow=False))
-    assert tasks.wait_for_container_exit(f"{project}-run-{task}", project, task, 30) == (124, None)
+    assert tasks.wait_for_container_exit(f"{project}-run-{task}", project, task, 120) == (124, None)
     assert tasks.get_task_meta(project, task).exit_code == 124
     # The work is done by the time a restart could look.
     task_restart(project, task)

@@ -13,7 +13,7 @@ from terok.lib.orchestration.task_runners import task_restart, task_run_toad
 
 
 def _fetch(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return answer.read().decode()
 
 
@@ -45,7 +45,7 @@ def test_a_front_end_that_does_not_come_up_is_removed_and_its_output_kept(
 ):
     from terok.lib.orchestration.task_runners import toad
 
-    monkeypatch.setattr(toad, "_READY_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(toad, "_READY_TIMEOUT_S", 5.0)
     project = projects.new()
     task = tasks.task_new(project)
     directory = projects.task_dir(project, task) / "agent-config"

@@ -41,9 +41,7 @@ def task_run_cli(
         _launch(project, task_id, cname, handle, agents, preset, unrestricted)
 
 
-def _resume(
-    project: ProjectConfig, task_id: str, cname: str, state: str, meta: dict[str, Any], handle: Path
-) -> None:
+def _resume(project: ProjectConfig, task_id: str, cname: str, state: str, meta: dict[str, Any], handle: Path) -> None:
     from terok.lib.orchestration.task_runners import container, record, shield
     from terok.lib.util.ansi import supports_color
 
@@ -91,13 +89,14 @@ def _launch(
             volumes=[*volumes, config.config_volume(config_dir)], project=project, task_id=task_id, task_dir=task_dir,
             command=_command(),
         )  # fmt: skip
+    # At once: whoever is interrupted from here on leaves a container that can be entered, stopped and restarted.
+    record.note(project.id, task_id, mode=_MODE, unrestricted=allowed, **({"preset": preset} if preset else {}))
     shield._apply_shield_policy(project, cname, task_dir, is_restart=False)
     record.fire("post_start", project, task_id, **about)
     container.container_of(project, cname).stream_initial_logs(_is_ready, _READY_TIMEOUT_S)
     container._assert_running(project, cname)
     record.fire("post_ready", project, task_id, **about)
-    fields = {"mode": _MODE, "ready_at": record.now(), "unrestricted": allowed}
-    record.note(project.id, task_id, **fields, **({"preset": preset} if preset else {}))
+    record.note(project.id, task_id, ready_at=record.now())
     _summary(project, task_id, cname)
 
 

@@ -38,7 +38,23 @@ def check_launch_allowed() -> None:
     Raises:
         SystemExit: naming the lock file, or what is wrong in which file.
     """
-    from terok.lib.core import config, paths
+    from terok.lib.core import config
+
+    check_panic()
+    # Settings that are not in order count as defaults, which may protect less than their author wanted.
+    config.require_valid_config()
+
+
+def check_panic() -> None:
+    """Refuse while the host is in panic.
+
+    A panic writes its lock before it looks for containers. Whoever looks for the lock after its container runs is
+    therefore either refused here or found there.
+
+    Raises:
+        SystemExit: naming the lock file.
+    """
+    from terok.lib.core import paths
 
     lock = paths.core_state_dir() / "panic.lock"
     if lock.exists():
@@ -46,8 +62,6 @@ def check_launch_allowed() -> None:
             f"cannot start a task: everything was stopped in a panic, and `{lock}` still says so\n"
             "hint: when the cause is found, end the panic with `terok panic --clear`"
         )
-    # Settings that are not in order count as defaults, which may protect less than their author wanted.
-    config.require_valid_config()
 
 
 def loaded(project_id: str, task_id: str, mode: str | None) -> tuple[ProjectConfig, dict[str, Any], Path]:
@@ -84,10 +98,10 @@ def launching(project: ProjectConfig, task_id: str, cname: str) -> Iterator[None
     """The part of a launch that leaves traces: one launcher at a time, and all is taken back when the block raises.
 
     A second launcher is refused before it mints tokens, which would end those of the first one's container. A deletion
-    that began meanwhile has looked for containers already, so that the new one must go.
+    or a panic that began meanwhile has looked for containers already, so that the new one must go.
 
     Raises:
-        SystemExit: the container exists or is being launched, or the task was deleted.
+        SystemExit: the container exists or is being launched, the task was deleted, or the host is in panic.
     """
     from terok_sandbox import launch
 
@@ -98,6 +112,7 @@ def launching(project: ProjectConfig, task_id: str, cname: str) -> Iterator[None
     with launch.guarded(cname, cfg=cfg):
         launch.note_token(cname, project.id, task_id, cfg=cfg)
         yield
+        check_panic()
         meta = metadata.read_task_meta(metadata.tasks_meta_dir(project.id), task_id)
         if meta is None or meta.get("deleting"):
             raise SystemExit(f"task {task_id} was deleted while its container `{cname}` was started")
@@ -239,10 +254,12 @@ def _podman_start(project: ProjectConfig, cname: str) -> None:
     """Start a container that exists; a supervised one must get an answering supervisor.
 
     Raises:
-        SystemExit: podman is missing or refused, or no supervisor answers.
+        SystemExit: podman is missing or refused, no supervisor answers, or a panic began meanwhile; the container is
+            stopped then.
     """
     from terok.lib.core import config, runtime
     from terok.lib.integrations import sandbox
+    from terok.lib.orchestration.task_runners import shield
 
     box = sandbox.Sandbox(config.make_sandbox_config(), runtime=runtime.resolve_runtime(project))
     try:
@@ -254,6 +271,11 @@ def _podman_start(project: ProjectConfig, cname: str) -> None:
         raise SystemExit(f"cannot start container `{cname}`: {_NO_PODMAN}") from error
     except RuntimeError as error:
         raise SystemExit(f"cannot start container `{cname}`: {error}") from error
+    try:
+        check_panic()
+    except SystemExit:
+        shield._stop_container_best_effort(project, cname, timeout=0)
+        raise
 
 
 def _assert_running(project: ProjectConfig, cname: str) -> None:

@@ -40,9 +40,7 @@ def task_restart(project_id: str, task_id: str) -> None:
     _start_and_report_restart(project, task_id, mode, cname, meta, handle)
 
 
-def _validate_restart_preconditions(
-    project: ProjectConfig, task_id: str, mode: str, meta: dict, cname: str
-) -> None:
+def _validate_restart_preconditions(project: ProjectConfig, task_id: str, mode: str, meta: dict, cname: str) -> None:
     from terok.lib.orchestration.task_runners import container, shield, toad
 
     state = container.state_or_refuse(container.container_of(project, cname))
@@ -86,6 +84,8 @@ def _start_and_report_restart(
     about: dict[str, Any] = {"mode": mode, "cname": cname, "handle": meta_path}
     record.fire("post_start", project, task_id, **about)
     shield._apply_shield_policy(project, cname, Path(project.tasks_root) / task_id, is_restart=True)
+    if mode == "cli" and not meta.get("ready_at"):
+        record.note(project.id, task_id, ready_at=record.now())
     color = ansi.supports_color()
     print(f"Task {task_id} runs again in {ansi.green(cname, color)}.")
     if mode == "cli":

@@ -109,11 +109,13 @@ def _read_desired_shield_state(task_dir: Path) -> str | None:
     return text
 
 
-def _stop_container_best_effort(project: ProjectConfig, cname: str) -> None:
+def _stop_container_best_effort(project: ProjectConfig, cname: str, *, timeout: int | None = None) -> None:
     from terok.lib.core import runtime
     from terok.lib.util.logging_utils import log_warning
 
     try:
-        runtime.resolve_runtime(project).container(cname).stop(timeout=project.shutdown_timeout)
+        runtime.resolve_runtime(project).container(cname).stop(
+            timeout=project.shutdown_timeout if timeout is None else timeout
+        )
     except Exception as error:
         log_warning(f"container {cname} could not be stopped: {error}")

@@ -147,23 +147,29 @@ def _revoke_tokens(project: ProjectConfig, task_id: str) -> None:
 
 
 def _remove_files(project: ProjectConfig, task_id: str, meta_dir: Path, warnings: list[str]) -> None:
-    """The task's directory first: while it is there, the record says whose it is."""
+    """The task's directory first: while something of it is there, the record says whose it is."""
     from terok_native import _lib
 
-    remove_tree(Path(project.tasks_root) / task_id, warnings)
+    if not remove_tree(Path(project.tasks_root) / task_id, warnings):
+        warnings.append(f"task {task_id} stays listed; when nothing is in the way any more, delete it again")
+        return
     try:
         _lib.task_forget(meta_dir, task_id)
     except Exception as error:
         warnings.append(f"the record of task {task_id} could not be removed: {error}")
 
 
-def remove_tree(workspace: Path, warnings: list[str]) -> None:
-    """Remove a directory of ours, also files of users that exist only in the container's user namespace."""
+def remove_tree(workspace: Path, warnings: list[str]) -> bool:
+    """Remove a directory of ours, also files of users that exist only in the container's user namespace.
+
+    Returns:
+        Whether nothing is left; else *warnings* says why.
+    """
     from terok_native import _lib
 
     try:
         _lib.task_remove_tree(workspace.parent, workspace.name)
-        return
+        return True
     except OSError as error:
         said = str(error)
     command = ["podman", "unshare", "rm", "-rf", "--one-file-system", "--", str(workspace)]
@@ -172,5 +178,7 @@ def remove_tree(workspace: Path, warnings: list[str]) -> None:
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_UNSHARE_LIMIT_S
         )
         said = done.stderr.strip() or said
-    if os.path.lexists(workspace):
-        warnings.append(f"directory {workspace} could not be removed: {said}")
+    if not os.path.lexists(workspace):
+        return True
+    warnings.append(f"directory {workspace} could not be removed: {said}")
+    return False
