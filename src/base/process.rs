@@ -245,7 +245,7 @@ mod tests {
         assert!(matches!(Run::new(["no-such-program-xyz"]).output(), Err(RunError::Missing(_))));
         let started = Instant::now();
         let slow = Run::new(["sleep", "30"]).limit(Duration::from_millis(100)).output();
-        assert!(matches!(slow, Err(RunError::TimedOut { .. })) && started.elapsed() < Duration::from_secs(5));
+        assert!(matches!(slow, Err(RunError::TimedOut { .. })) && started.elapsed() < Duration::from_secs(20));
     }
 
     #[test]
@@ -274,14 +274,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let note = dir.path().join("pid");
         let script = format!("sleep 60 & echo $! > {}; wait", note.display());
-        let run = Run::new(["sh", "-c", &script]).limit(Duration::from_millis(300)).alone().output();
+        let run = Run::new(["sh", "-c", &script]).limit(Duration::from_secs(2)).alone().output();
         assert!(matches!(run, Err(RunError::TimedOut { .. })));
         let pid = std::fs::read_to_string(&note).unwrap();
         let gone = || match std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
             Ok(stat) => stat.contains(") Z "),
             Err(_) => true,
         };
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(30);
         while !gone() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -293,7 +293,7 @@ mod tests {
         let started = Instant::now();
         let out = Run::new(["sh", "-c", "echo x; setsid sleep 20 & exit 3"]).output().unwrap();
         assert_eq!((out.code, out.text().as_str()), (3, "x\n"));
-        assert!(started.elapsed() < Duration::from_secs(10));
+        assert!(started.elapsed() < Duration::from_secs(18));
     }
 
     #[test]
