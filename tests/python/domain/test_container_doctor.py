@@ -84,6 +84,22 @@ def test_what_makes_checks_pointless(visit, mode: str | None, state: str, severi
     assert found == "warn"
 
 
+def test_a_damaged_record_and_a_podman_that_does_not_answer_are_warnings(
+    visit, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from terok.lib.orchestration import tasks
+    from terok_sandbox.runtime import PodmanRuntime
+
+    task, _ = visit()
+    monkeypatch.setattr("terok.lib.core.runtime.resolve_runtime", lambda project=None: PodmanRuntime())
+    house.podman.plays("echo cannot connect >&2; exit 125")
+    ((severity, _, detail),) = ContainerDoctor("demo", task).run()
+    assert severity == "warn" and "cannot connect" in detail
+    tasks.meta_path(tasks.tasks_meta_dir("demo"), task).write_text("mode: [cli\n")
+    ((severity, _, detail),) = ContainerDoctor("demo", task).run()
+    assert severity == "warn" and f"{task}_meta.yml" in detail
+
+
 def test_a_container_that_does_not_answer_is_a_warning(visit) -> None:
     task, _ = visit({git("config", "user.name"): TimeoutError("no answer within 10 s")})
     severity, detail = rows_of(ContainerDoctor("demo", task).run())["Git user.name"]

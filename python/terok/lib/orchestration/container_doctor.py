@@ -70,19 +70,26 @@ class ContainerDoctor:
 
     def _early(self) -> _Row | None:
         """What makes checks pointless."""
-        from terok.lib.core import projects, runtime
+        from terok.lib.core import projects
         from terok.lib.core.task_state import container_name
         from terok.lib.orchestration import tasks
+        from terok.lib.orchestration.task_runners import container
 
         project = projects.load_project(self.project_id)
         label = f"Task {self.project_id}/{self.task_id}"
-        meta = tasks.read_task_meta(tasks.tasks_meta_dir(project.id), self.task_id)
+        try:
+            meta = tasks.read_task_meta(tasks.tasks_meta_dir(project.id), self.task_id)
+        except (OSError, ValueError) as error:
+            return "warn", label, str(error)
         if meta is None:
             return "warn", label, "its metadata is missing"
         if not meta.get("mode"):
             return "warn", label, "it has never run"
         name = container_name(project.id, meta["mode"], self.task_id)
-        state = runtime.resolve_runtime(project).container(name).state
+        try:
+            state = container.state_or_refuse(container.container_of(project, name))
+        except SystemExit as error:
+            return "warn", label, str(error)
         return None if state == "running" else ("info", label, f"its container is not running ({state or 'not found'})")
 
 
