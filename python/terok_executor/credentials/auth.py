@@ -120,12 +120,22 @@ def _ask_key(entry: AuthProvider) -> str:
             key = getpass.getpass(question)
         else:
             print(question, end="", flush=True)
-            key = sys.stdin.readline() if sys.stdin is not None else ""
+            key = _piped_key(entry)
     except (EOFError, KeyboardInterrupt):
         raise SystemExit("cancelled: nothing was stored") from None
     if not key.strip():
         raise SystemExit(f"no key was given for {entry.name}: nothing was stored")
     return key.strip()
+
+
+def _piped_key(entry: AuthProvider) -> str:
+    """The key from standard input. Where there are browser logins, scripts send the answer to a menu in front of it."""
+    if sys.stdin is None:
+        return ""
+    line = sys.stdin.readline()
+    if entry.supports_oauth and line.strip() == "1":
+        raise SystemExit(_NO_OAUTH.format(name=entry.name))
+    return sys.stdin.readline() if entry.supports_oauth and line.strip() == "2" else line
 
 
 def _may_ask() -> bool:

@@ -31,6 +31,17 @@ def test_keys_are_read_from_a_pipe(monkeypatch, capsys):
     assert "console.mistral.ai" in capsys.readouterr().out
 
 
+def test_the_answer_to_the_menu_is_no_key(monkeypatch, capsys):
+    claude, nobody = auth.AUTH_PROVIDERS["claude"], auth.AUTH_PROVIDERS["kisski"]
+    assert claude.supports_oauth and not nobody.supports_oauth
+    for given, entry, key in (("2\nsk-x\n", claude, "sk-x"), ("sk-x\n", claude, "sk-x"), ("2\nsk-x\n", nobody, "2")):
+        monkeypatch.setattr("sys.stdin", io.StringIO(given))
+        assert auth._ask_key(entry) == key
+    monkeypatch.setattr("sys.stdin", io.StringIO("1\n"))
+    with pytest.raises(SystemExit, match="in a browser"):
+        auth._ask_key(claude)
+
+
 def test_what_cannot_be_authenticated():
     with pytest.raises(SystemExit, match=r"Unknown auth provider.*claude"):
         auth.Authenticator("nope").run(None, mounts_dir=None)
