@@ -7,6 +7,7 @@ pub mod argv;
 pub mod base_image;
 pub mod bootstrap;
 pub mod ca;
+mod ending;
 pub mod fault;
 pub mod hash;
 pub mod help;

@@ -211,6 +211,39 @@ fn a_failed_build_is_explained() {
 }
 
 #[test]
+fn the_reason_at_the_end_of_a_long_line_is_told() {
+    let step = "do a lot; ".repeat(100);
+    let fake =
+        Fake::new(&[], &format!("echo 'Error: committing container for step {{{step}}}: the reason' >&2; exit 1"));
+    let told = fake.build(&request("debian:13", "claude")).0.unwrap_err().to_string();
+    assert!(told.contains("Error: committing container for step {do a lot") && told.ends_with("lot; }: the reason"));
+    assert!(told.len() < 600, "{told}");
+}
+
+/// Sees what is written piece by piece.
+struct Pieces(usize);
+
+impl std::io::Write for Pieces {
+    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+        self.0 += std::str::from_utf8(piece).expect("whole characters").len();
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_printed_comes_in_whole_characters() {
+    let fake = Fake::new(&[], "yes 'a\u{2501}\u{1f433}\u{e9}' | head -n 20000; exit 0");
+    let mut pieces = Pieces(0);
+    let build = argv::Build { tag: "x:1".into(), ..argv::Build::default() };
+    runner::build(&fake.podman(), &build, &mut Output::to(&mut pieces)).unwrap();
+    assert!(pieces.0 > 200_000);
+}
+
+#[test]
 fn the_argument_list_has_a_fixed_order() {
     let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
     let build = argv::Build {

@@ -4,19 +4,24 @@
 //! can be named; a caller that gives up gets the child ended and reaped.
 
 use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::ImageError;
 use crate::argv::Build;
+use crate::ending;
 
 /// How often a watch is asked.
 const TICK: Duration = Duration::from_millis(100);
 /// How much of the output is kept for an explanation, in bytes.
 const KEEP: usize = 64 << 10;
+/// Longest line that is told whole, and what is told of the beginning of a longer one, in characters.
+const TOLD: usize = 400;
+const HEAD: usize = 120;
 
 /// Where progress goes.
 pub struct Output<'a> {
@@ -24,7 +29,8 @@ pub struct Output<'a> {
     pub writer: &'a mut dyn Write,
     /// The child writes to our standard output and error itself.
     pub inherit: bool,
-    /// Asked several times a second; true gives the build up.
+    /// Asked several times a second; true gives the build up. With a watch it alone does: the child is in a process group
+    /// of its own, so that Ctrl-C on a terminal does not end it before it has cleaned up.
     pub watch: Option<podman::Watch<'a>>,
 }
 
@@ -113,6 +119,9 @@ impl From<io::Error> for Stopped {
 pub fn run(mut command: Command, output: &mut Output<'_>) -> Result<Ended, Stopped> {
     command.stdin(Stdio::null()).stderr(Stdio::piped());
     command.stdout(if output.inherit { Stdio::inherit() } else { Stdio::piped() });
+    if output.watch.is_some() {
+        command.process_group(0);
+    }
     let mut child = command.spawn()?;
     let (sender, chunks) = channel();
     if let Some(pipe) = child.stdout.take() {
@@ -128,21 +137,38 @@ pub fn run(mut command: Command, output: &mut Output<'_>) -> Result<Ended, Stopp
             Ok(Ended { code: base::process::exit_code(status), tail: String::from_utf8_lossy(&tail).into_owned() })
         }
         Err(stopped) => {
-            end(&mut child);
+            ending::end(&mut child);
             Err(stopped)
         }
     }
 }
 
+/// Passes a pipe on as it comes, in whole characters: what the other pipe says must not come between the halves of one.
 fn forward(mut pipe: impl Read + Send + 'static, sender: Sender<Vec<u8>>) {
     thread::spawn(move || {
-        let mut buffer = [0_u8; 8192];
-        while let Ok(read @ 1..) = pipe.read(&mut buffer) {
-            if sender.send(buffer[..read].to_vec()).is_err() {
+        let (mut buffer, mut kept) = ([0_u8; 8192], 0);
+        loop {
+            let read = match pipe.read(&mut buffer[kept..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other.unwrap_or(0),
+            };
+            let filled = kept + read;
+            let whole = if read == 0 { filled } else { whole_characters(&buffer[..filled]) };
+            if whole > 0 && sender.send(buffer[..whole].to_vec()).is_err() || read == 0 {
                 return;
             }
+            buffer.copy_within(whole..filled, 0);
+            kept = filled - whole;
         }
     });
+}
+
+/// How many bytes there are before a character at the end of which not all has come yet.
+fn whole_characters(bytes: &[u8]) -> usize {
+    let is_start = |at: &usize| bytes[*at] & 0xc0 != 0x80;
+    let last = (bytes.len().saturating_sub(4)..bytes.len()).rev().find(is_start);
+    let is_open = |at: &usize| std::str::from_utf8(&bytes[*at..]).is_err_and(|error| error.error_len().is_none());
+    last.filter(is_open).unwrap_or(bytes.len())
 }
 
 fn pass_on(chunks: &Receiver<Vec<u8>>, output: &mut Output<'_>, tail: &mut Vec<u8>) -> Result<(), Stopped> {
@@ -170,21 +196,6 @@ fn pass_on(chunks: &Receiver<Vec<u8>>, output: &mut Output<'_>, tail: &mut Vec<u
             }
         }
     }
-}
-
-/// Ends the child: asked first, so that it can remove what it made, then killed.
-fn end(child: &mut Child) {
-    let pid = i32::try_from(child.id()).unwrap_or_default();
-    let _ = base::process::Run::new(["kill", "-TERM", &pid.to_string()]).limit(TICK * 20).output();
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while Instant::now() < deadline {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return;
-        }
-        thread::sleep(TICK);
-    }
-    let _ = child.kill();
-    let _ = child.wait();
 }
 
 /// The most helpful fault for a failed build.
@@ -238,8 +249,16 @@ fn mentions(line: &str, marks: &[&str]) -> bool {
     marks.iter().any(|mark| line.contains(mark))
 }
 
+/// One line for a message. Of a long one the beginning and more of the end: that is where podman puts the reason.
 fn clean(line: &str) -> String {
-    base::text::sanitize_tty(&base::text::redact_userinfo(line)).chars().take(400).collect()
+    let line = base::text::sanitize_tty(&base::text::redact_userinfo(line));
+    let length = line.chars().count();
+    if length <= TOLD {
+        return line;
+    }
+    let head: String = line.chars().take(HEAD).collect();
+    let end: String = line.chars().skip(length - (TOLD - HEAD)).collect();
+    format!("{head} ... {end}")
 }
 
 /// True when a program can be found: a path that can be executed, or a name on `PATH`.

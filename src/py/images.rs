@@ -41,12 +41,19 @@ fn is_own_stdout(stream: &Bound<'_, PyAny>) -> bool {
     stream.call_method0("fileno").and_then(|n| n.extract::<i32>()).is_ok_and(|n| n == 1)
 }
 
-/// Runs a build with the interpreter released; a pending signal ends it and is raised.
+/// True on the thread that Python gives signals to.
+fn hears_signals(py: Python<'_>) -> PyResult<bool> {
+    let threading = py.import("threading")?;
+    Ok(threading.call_method0("main_thread")?.is(&threading.call_method0("current_thread")?))
+}
+
+/// Runs a build with the interpreter released; a pending signal ends it and is raised. On a thread that hears none the
+/// build stays with the terminal's other processes, whose Ctrl-C then ends it.
 fn with_output<T: Send>(
     stream: &Bound<'_, PyAny>,
     work: impl FnOnce(&Podman, &mut Output<'_>) -> Result<T, ImageError> + Send,
 ) -> PyResult<T> {
-    let inherit = is_own_stdout(stream);
+    let (inherit, hears) = (is_own_stdout(stream), hears_signals(stream.py())?);
     let mut writer = Stream(stream.clone().unbind());
     let signal: Mutex<Option<PyErr>> = Mutex::new(None);
     let watch = || match Python::attach(|py| py.check_signals()) {
@@ -57,7 +64,8 @@ fn with_output<T: Send>(
         }
     };
     let result = stream.py().detach(|| {
-        let mut output = Output { writer: &mut writer, inherit, watch: Some(&watch) };
+        let watch: Option<::podman::Watch<'_>> = hears.then_some(&watch);
+        let mut output = Output { writer: &mut writer, inherit, watch };
         work(&Podman::new(), &mut output)
     });
     match signal.into_inner().unwrap_or_else(|e| e.into_inner()) {
