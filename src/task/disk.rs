@@ -63,8 +63,14 @@ impl Folder {
         let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
         let mut file = File::from(rustix::fs::openat(&self.0, ".", flags, PRIVATE)?);
         write_to(&mut file, content, care)?;
-        let place = format!("/proc/self/fd/{}", file.as_raw_fd());
-        Ok(rustix::fs::linkat(CWD, place, &self.0, name, AtFlags::SYMLINK_FOLLOW)?)
+        match rustix::fs::linkat(&file, "", &self.0, name, AtFlags::EMPTY_PATH) {
+            // Before Linux 6.10 only the privileged may link a file that has no name; others need the one in /proc.
+            Err(Errno::NOENT) => {
+                let place = format!("/proc/self/fd/{}", file.as_raw_fd());
+                Ok(rustix::fs::linkat(CWD, place, &self.0, name, AtFlags::SYMLINK_FOLLOW)?)
+            }
+            other => Ok(other?),
+        }
     }
 
     fn create_beside(&self, name: &str, content: &[u8], care: Care) -> io::Result<bool> {
