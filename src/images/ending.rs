@@ -1,8 +1,8 @@
 //! The end of a build that nobody wants any more.
 //!
 //! Podman that is asked to end does so at once, and leaves behind the step that it was running and the container it ran
-//! in (seen with 4.3 and 5.4). So the step is ended first, by asking the program that runs it for podman; podman then cleans up
-//! and ends by itself. Invariants: only processes below the child are asked; the child is reaped.
+//! in (seen with 4.3 and 5.4). So the step is ended first, by asking the program that runs it for podman; podman then
+//! cleans up and ends by itself. Invariants: only processes below the child are asked; the child is reaped.
 
 use std::collections::HashMap;
 use std::fs;
