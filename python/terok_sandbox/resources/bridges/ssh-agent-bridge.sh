@@ -42,6 +42,8 @@ exec 3<&-
 # The client learns of a signer that hung up only when this socat ends, hence the short patience.
 socat -t 2 - "$target" <&4
 status=$?
-# Without this the feeder would keep the client's connection open after the signer has hung up.
+# The feeder would keep the client's connection open after the signer has hung up. And it has to be gone before this
+# process is: a socat whose child ended while somebody still holds the line never tells its client.
 kill "$feeder" 2>/dev/null
+wait "$feeder" 2>/dev/null
 exit "$status"
