@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def until(happens: Callable[[], object], limit: float = 10.0) -> bool:
+def until(happens: Callable[[], object], limit: float = 30.0) -> bool:
     """Whether `happens` becomes true in time."""
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:

@@ -94,15 +94,15 @@ def test_a_mistake_in_a_crowd_does_not_end_the_loop(demo):
 
 def test_the_loop_goes_on_while_calls_block():
     async def story():
-        slow = asyncio.gather(*(aio.call(time.sleep, 0.3) for _ in range(20)))
+        slow = asyncio.gather(*(aio.call(time.sleep, 1) for _ in range(20)))
         began = time.perf_counter()
         pauses = await beats(slow)
         await slow
         return pauses, time.perf_counter() - began
 
     pauses, took = asyncio.run(story())
-    assert len(pauses) > 10 and max(pauses) < 0.25
-    assert took < 3, "twenty calls wait side by side"
+    assert len(pauses) > 10 and max(pauses) < 0.8
+    assert took < 15, "twenty calls wait side by side"
 
 
 def test_the_loop_goes_on_while_the_engine_works(demo):

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import pytest
 from fakes.serving import Answering, Serving, serving
+from host.ports import free_port
 from terok_sandbox.vault.daemon import token_broker
 from terok_sandbox.vault.daemon.audit import read_audit
 from terok_sandbox.vault.daemon.token_broker import TcpBind, UnixBind, VaultProxy
@@ -106,12 +107,6 @@ def test_serves_a_unix_socket_and_takes_it_away(place, tmp_path):
     asyncio.run(proxy.start())
     assert path.exists()
     asyncio.run(proxy.stop())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_serves_the_loopback(place):
@@ -237,7 +232,7 @@ def test_refreshes_a_login_that_is_over(place, upstream, tmp_path):
     proxy = VaultProxy(bind=UnixBind(path), **settings)
     asyncio.run(proxy.start())
     try:
-        for _ in range(200):
+        for _ in range(2000):
             record = db.load_credential("default", "codex")
             if record["access_token"] == "new-access":
                 break

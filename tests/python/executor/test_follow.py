@@ -16,7 +16,7 @@ def test_output_and_exit_code(podman, capfd):
     podman.answer("logs", "-f", "c", stdout=">> init complete\nwork\n", stderr="noise\n")
     podman.answer("wait", "c", stdout="3\n")
     ready = []
-    assert follow.follow("c", deadline_s=10, on_ready=lambda: ready.append(1)) == 3
+    assert follow.follow("c", deadline_s=60, on_ready=lambda: ready.append(1)) == 3
     assert "work\n" in capfd.readouterr().out
     assert ready == [1]
 
@@ -25,14 +25,14 @@ def test_a_silent_container_does_not_hold_the_caller(podman, capfd):
     podman.answer("logs", "-f", "c", sleep=30)
     start = time.monotonic()
     assert follow.follow("c", deadline_s=0.4) == 1
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 25
     assert "still runs" in capfd.readouterr().err
 
 
 def test_an_unknown_end_is_status_one(podman, capfd):
     podman.answer("logs", "-f", "c")
     podman.answer("wait", "c", stdout="what\n")
-    assert follow.follow("c", deadline_s=5) == 1
+    assert follow.follow("c", deadline_s=60) == 1
     assert "not known" in capfd.readouterr().err
 
 
@@ -49,7 +49,7 @@ def test_ctrl_c_says_how_to_get_back(podman):
     ) as process:
         assert process.stdout.readline() == b"started\n"
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"podman logs -f c" in errors and b"terok-executor stop c" in errors and b"Traceback" not in errors
 

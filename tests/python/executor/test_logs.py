@@ -76,7 +76,7 @@ def test_a_streamed_process_can_be_polled(podman):
         assert process.poll() is None
     finally:
         process.terminate()
-        process.wait(timeout=2)
+        process.wait(timeout=60)
 
 
 def test_a_runner_has_one_backend():

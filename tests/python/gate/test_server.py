@@ -8,12 +8,8 @@ from pathlib import Path
 
 import pytest
 from gate_client import bridge, commit, git, mirror
+from host.ports import free_port
 from terok_sandbox import GateServer, mint_gate_token
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 # improves: 22-S1-chunked

@@ -117,7 +117,7 @@ def test_wait_failures(podman: FakePodman) -> None:
     begun = time.monotonic()
     with pytest.raises(TimeoutError, match=r"c1.*0\.2 s"):
         container.wait(0.2)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 25
 
 
 def test_an_interrupt_ends_a_long_wait(podman: FakePodman) -> None:
@@ -129,7 +129,7 @@ def test_an_interrupt_ends_a_long_wait(podman: FakePodman) -> None:
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         RT.container("c1").wait()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 25
 
 
 def test_copy_in(podman: FakePodman, tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ class TestStreams:
         podman.plays(part)
         begun = time.monotonic()
         assert RT.container("c1").stream_initial_logs(lambda line: ">> init complete" in line, limit) is found
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 25
         assert podman.calls == [["logs", "-f", "c1"]]
         if part.startswith("echo a"):
             assert capsys.readouterr().out.startswith("a\n")
@@ -316,7 +316,7 @@ class TestExecStdio:
             feed.write(b"abc")
             assert os.read(back, 10) == b"abc"
             feed.close()
-            job.join(5)
+            job.join(60)
             assert result == [0] and not stdout.closed
         os.close(back)
 
@@ -334,7 +334,7 @@ class TestExecStdio:
     def test_a_limit_ends_the_child(self, podman: FakePodman) -> None:
         podman.plays('echo $$ >"$here/pid"; exec sleep 60')
         with pytest.raises(subprocess.TimeoutExpired):
-            RT.exec_stdio(RT.container("c1"), ["x"], stdin=io.BytesIO(), stdout=io.BytesIO(), timeout=0.3)
+            RT.exec_stdio(RT.container("c1"), ["x"], stdin=io.BytesIO(), stdout=io.BytesIO(), timeout=1)
         pid = int((podman.folder / "pid").read_text())
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

@@ -8,7 +8,7 @@ from typing import Any
 InLane = Callable[[str], Any]
 
 HEAD = """
-import io, os, subprocess, time
+import io, os, subprocess, tempfile, time
 from pathlib import Path
 from terok_sandbox.runtime import PodmanRuntime
 IMAGE = "localhost/busybox:test"
@@ -28,9 +28,10 @@ def test_life_of_a_container(in_lane: InLane) -> None:
 c = start("rt-life", "sh", "-c", "echo out; echo err >&2; sleep 300")
 told = {"running": (c.state, c.running), "states": rt.container_states("rt"), "names": [x.name for x in rt.containers_with_prefix("rt")]}
 told["ready"] = c.stream_initial_logs(lambda line: line == "err", 10)
-Path("/tmp/rt-src/sub").mkdir(parents=True, exist_ok=True)
-Path("/tmp/rt-src/sub/f").write_text("x" * 5000)
-c.copy_in(Path("/tmp/rt-src"), "/root")
+with tempfile.TemporaryDirectory() as source:
+    (Path(source) / "sub").mkdir()
+    (Path(source) / "sub/f").write_text("x" * 5000)
+    c.copy_in(Path(source), "/root")
 told["copied"] = rt.exec(c, ["cat", "/root/sub/f"]).stdout == "x" * 5000
 told["size"] = c.rw_size >= 5000 and rt.container_rw_sizes("rt")["rt-life"] >= 5000
 told["failing"] = rt.exec(c, ["sh", "-c", "exit 9"]).exit_code

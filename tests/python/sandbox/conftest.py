@@ -37,7 +37,7 @@ def in_lane(rootless: Lane, lane_folder: Path) -> Callable[[str], Any]:  # noqa:
         paths = [entry for entry in sys.path if entry]
         head = f"import json, sys\nsys.path[:0] = {paths!r}\ntell = lambda v: print('TOLD ' + json.dumps(v))\n"
         script.write_text(head + text)
-        done = rootless.run(sys.executable, script, check=False, timeout=180)
+        done = rootless.run(sys.executable, script, check=False, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         told = [line for line in done.stdout.splitlines() if line.startswith("TOLD ")]
         return json.loads(told[-1].removeprefix("TOLD "))

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from double import FakePodman
+from host.processes import until
 from terok_sandbox import SandboxConfig, allocate_per_container_resources, launch
 
 
@@ -235,9 +236,7 @@ def test_a_launcher_killed_at_any_step_leaves_nothing_after_the_next_command(
     assert died.returncode == -signal.SIGKILL, died.stderr
     assert "launches/c1.json" in traces(cfg)
     if step == "podman called":
-        import time
-
-        time.sleep(0.6)
+        assert until((podman.folder / "made").exists)
     assert launch.recover(cfg=cfg) == ["c1"]
     assert traces(cfg) == set() and not (tmp_path / "temp").exists()
     assert not (podman.folder / "made").exists()

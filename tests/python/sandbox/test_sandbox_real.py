@@ -23,6 +23,11 @@ def spec(name, *command, **more):
     fields = dict(container_name=name, image=IMAGE, env={}, volumes=work, command=command, task_dir=ROOT)
     return RunSpec(**(fields | more))
 def traces(): return sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if p.is_file() and p.name not in (".lock", ".swept") and p.parent != ROOT / "w")
+def until(happens):
+    end = time.monotonic() + 60
+    while not happens():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 def refusal(call):
     try: call()
     except SystemExit as error: return str(error.code)
@@ -37,8 +42,8 @@ def test_shared_launch(in_lane: InLane) -> None:
 multi = "fir5tline\\nlines"
 box.run(spec("sb-run", "sh", "-c", "cat f; id -u; grep CapEff /proc/self/status; grep NoNewPrivs /proc/self/status; echo made >g; sleep 300",
     env={"MULTI_TOKEN": multi, "PLAIN": "x y"}, unrestricted=False))
-box.stream_logs("sb-run", timeout=10, ready_check=lambda line: line.startswith("NoNewPrivs"))
-time.sleep(0.2)
+box.stream_logs("sb-run", timeout=60, ready_check=lambda line: line.startswith("NoNewPrivs"))
+until((ROOT / "w" / "g").exists)
 c = box.runtime.container("sb-run")
 pid = podman("inspect", "-f", "{{.State.ConmonPid}}", "sb-run").stdout.strip()
 told = {"output": podman("logs", "sb-run").stdout.split()}
@@ -71,7 +76,7 @@ script = "stat -c '%n %u %a' /etc /tmp /etc/deep /etc/deep/er; cat /etc/deep/er/
 box.run(spec("sb-seal", "sh", "-c", script, sealed=True, volumes=(
     VolumeSpec(ROOT / "src", "/etc/deep/er"), VolumeSpec(ROOT / "one", "/workspace/one", read_only=True),
     VolumeSpec(ROOT / "gone", "/gone"), VolumeSpec(ROOT / "live", "/run/terok", live=True))))
-box.stream_logs("sb-seal", timeout=10, ready_check=lambda line: line == "ready")
+box.stream_logs("sb-seal", timeout=60, ready_check=lambda line: line == "ready")
 told = {"output": podman("logs", "sb-seal").stdout.splitlines(), "live": (ROOT / "live/up").exists()}
 box.stop(["sb-seal"])
 tell(told)

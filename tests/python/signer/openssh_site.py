@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from host.ports import free_port
+
 BRIDGE = Path(__file__).parents[3] / "python/terok_sandbox/resources/bridges/ssh-agent-bridge.sh"
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 MISSING = [name for name in ("ssh", "ssh-add", "ssh-keygen", "socat", "openssl") if shutil.which(name) is None]
@@ -129,7 +131,7 @@ class Bridged:
         self._process.wait()
 
 
-def wait_for(happens: Any, what: str, limit: float = 15) -> None:
+def wait_for(happens: Any, what: str, limit: float = 60) -> None:
     deadline = time.monotonic() + limit
     while not happens():
         assert time.monotonic() < deadline, f"not within {limit} s: {what}"
@@ -160,9 +162,7 @@ class Sshd:
     def __enter__(self) -> Sshd:
         assert SSHD is not None
         self.folder.mkdir(mode=0o700)
-        with socket.socket() as probe:
-            probe.bind((self.address, 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port(self.address)
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / "host_key")
         allowed = self.folder / "authorized_keys"
         allowed.write_text("".join(f"{key.public_line}\n" for key in self.keys))

@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from host.ports import free_range
 from terok_sandbox import SetupVerdict, claim_port, needs_setup, port_registry, read_stamp, release_port, setup_stamp
 from terok_sandbox.port_registry import PortRegistry
 
-RANGE = range(44000, 44040)
+RANGE = free_range(40)
+BUSY, LAST = RANGE[31], RANGE[-1]
 
 
 @pytest.fixture
@@ -45,13 +47,13 @@ def test_claims_are_kept_and_released(registry):
 
 def test_refusals_are_exits_with_a_reason(registry):
     with socket.socket() as busy:
-        busy.bind(("127.0.0.1", 44031))
+        busy.bind(("127.0.0.1", BUSY))
         busy.listen()
         with pytest.raises(SystemExit, match="unavailable"):
-            registry.claim("a", 44031, explicit=True)
-        assert registry.claim("b", 44031, trusted=True) == 44031
+            registry.claim("a", BUSY, explicit=True)
+        assert registry.claim("b", BUSY, trusted=True) == BUSY
     with pytest.raises(SystemExit, match="already held by b"):
-        registry.claim("a", 44031, explicit=True)
+        registry.claim("a", BUSY, explicit=True)
     with pytest.raises(SystemExit, match="not a valid port number"):
         registry.claim("a", 70000, explicit=True)
 
@@ -95,11 +97,11 @@ def test_importing_reads_no_configuration(configure):
 
 def test_service_ports_hold_for_the_process(registry, tmp_path):
     first = registry.resolve_service_ports(state_dir=tmp_path)
-    assert registry.resolve_service_ports(44039, gate_explicit=True, state_dir=tmp_path) == first
+    assert registry.resolve_service_ports(LAST, gate_explicit=True, state_dir=tmp_path) == first
     assert json.loads((tmp_path / "port-claims.json").read_text()) == first._asdict()
     registry.reset()
-    moved = registry.resolve_service_ports(44039, gate_explicit=True, state_dir=tmp_path)
-    assert (moved.gate, moved.proxy, moved.ssh_agent) == (44039, first.proxy, first.ssh_agent)
+    moved = registry.resolve_service_ports(LAST, gate_explicit=True, state_dir=tmp_path)
+    assert (moved.gate, moved.proxy, moved.ssh_agent) == (LAST, first.proxy, first.ssh_agent)
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ def test_a_keyring_that_does_not_answer_is_given_up_after_ten_seconds(tmp_path: 
         env["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={tmp_path}/bus"
         began = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-c", ASK], env=env, capture_output=True, text=True, timeout=60, check=True
+            [sys.executable, "-c", ASK], env=env, capture_output=True, text=True, timeout=180, check=True
         )
         took = time.monotonic() - began
         assert bus.accept(), "the bus was asked"
     assert done.stdout == "('next', 'config')\n", done.stderr
-    assert 9.5 < took < 30
+    assert 9.5 < took < 60

@@ -20,7 +20,7 @@ def in_session(account: Account, script: str) -> str:  # noqa: F811
     run.mkdir(mode=0o700, exist_ok=True)
     env |= {"XDG_RUNTIME_DIR": str(run), "PY": sys.executable, "TK": f"{sys.executable} -m terok_sandbox.cli"}
     argv = ["dbus-run-session", "--", "setsid", "-w", "bash", "-c", START, f"set -o pipefail; {script}"]
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

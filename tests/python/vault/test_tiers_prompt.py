@@ -22,7 +22,7 @@ def asked(confirm: bool, *answers: tuple[str, str]) -> tuple[int, str]:
 
 def piped(confirm: bool, text: str) -> subprocess.CompletedProcess[str]:
     argv = ["setsid", "-w", sys.executable, "-c", ASK, str(int(confirm))]
-    return subprocess.run(argv, input=text, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(argv, input=text, capture_output=True, text=True, timeout=180, check=False)
 
 
 def test_what_is_typed_is_masked_and_stripped(account):  # noqa: F811

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ class Account:
         """Run the command line without a terminal; ``setsid`` takes away the one of whoever runs the tests."""
         argv = ["setsid", "-w", sys.executable, "-m", "terok_sandbox.cli", *words]
         return subprocess.run(
-            argv, input=stdin, capture_output=True, text=True, timeout=60, env=os.environ | env, check=False
+            argv, input=stdin, capture_output=True, text=True, timeout=180, env=os.environ | env, check=False
         )
 
     def on_terminal(self, *words: str, answers: list[tuple[str, str]]) -> tuple[int, str]:
@@ -85,6 +86,10 @@ def _vault(passphrase: str) -> bytes:
         return path.read_bytes()
 
 
+#: In questions whose answer is not shown.
+HIDDEN = ("assphrase", "make one", "Again")
+
+
 def on_terminal(argv: list[str], answers: list[tuple[str, str]]) -> tuple[int, str]:
     """Run a program on a terminal of its own; type each answer after its text has been shown."""
     pid, terminal = pty.fork()
@@ -93,7 +98,7 @@ def on_terminal(argv: list[str], answers: list[tuple[str, str]]) -> tuple[int, s
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execvp(argv[0], argv)
     shown, seen = b"", 0
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     waiting = list(answers)
     while time.monotonic() < deadline:
         if select.select([terminal], [], [], 0.05)[0]:
@@ -106,8 +111,12 @@ def on_terminal(argv: list[str], answers: list[tuple[str, str]]) -> tuple[int, s
             shown += piece
         if waiting and (at := shown.find(waiting[0][0].encode(), seen)) >= 0:
             seen = at + len(waiting[0][0].encode())
-            time.sleep(0.05)  # the terminal's settings change right after the question
-            os.write(terminal, waiting.pop(0)[1].encode())
+            question, answer = waiting.pop(0)
+            if any(word in question for word in HIDDEN):
+                # The terminal's settings change right after the question, and what was typed before is gone.
+                while termios.tcgetattr(terminal)[3] & termios.ECHO and time.monotonic() < deadline:
+                    time.sleep(0.005)
+            os.write(terminal, answer.encode())
     else:
         os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
