@@ -1,4 +1,4 @@
-//! Links the supervisor against the static OpenSSL and unwinder where the system has them.
+//! Links the supervisor's executables against the static OpenSSL and unwinder where the system has them.
 //!
 //! The OCI hook is executed at every start of a container; loading shared libraries would be most of its time.
 //! Without the archives (or with `OPENSSL_NO_STATIC` set) the shared ones are used, which only costs time.

@@ -1,7 +1,7 @@
-"""PEP 517 backend: maturin, plus the supervisor executable, which maturin alone would leave out of the wheel.
+"""PEP 517 backend: maturin, plus the supervisor's executables, which maturin alone would leave out of the wheel.
 
-Every hook is maturin's own. Before a wheel is built the executable is compiled with the same profile and copied into
-the package; a missing executable fails the build, so that no wheel can exist without its supervisor.
+Every hook is maturin's own. Before a wheel is built the executables are compiled with the same profile and copied into
+the package; a missing one fails the build, so that no wheel can exist without its supervisor.
 """
 
 from __future__ import annotations
@@ -23,21 +23,24 @@ from maturin import (  # noqa: F401
 )
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGET = ROOT / "python" / "terok_native" / "bin" / "terok-supervisor"
+TARGET = ROOT / "python" / "terok_native" / "bin"
+PROGRAMS = ("terok-supervisor", "terok-supervisord")
 
 
 def build_supervisor(profile: str = "release") -> Path:
-    """Compile the supervisor and copy it into the package; return its path there."""
-    command = ["cargo", "build", "--locked", "--profile", profile, "--bin", "terok-supervisor"]
+    """Compile the supervisor and copy its executables into the package; return their folder."""
+    command = ["cargo", "build", "--locked", "--profile", profile]
+    command += [word for name in PROGRAMS for word in ("--bin", name)]
     command += ["--message-format", "json-render-diagnostics"]
     built = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     artifacts = (json.loads(line) for line in built.stdout.splitlines() if line.startswith("{"))
-    executables = [a["executable"] for a in artifacts if a.get("executable")]
-    if not executables:
-        raise SystemExit("cargo built no supervisor executable; the wheel would be useless without it")
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(executables[-1], TARGET)
-    TARGET.chmod(0o755)
+    executables = {Path(a["executable"]).name: a["executable"] for a in artifacts if a.get("executable")}
+    TARGET.mkdir(parents=True, exist_ok=True)
+    for name in PROGRAMS:
+        if name not in executables:
+            raise SystemExit(f"cargo built no `{name}`; the wheel would be useless without it")
+        shutil.copy2(executables[name], TARGET / name)
+        (TARGET / name).chmod(0o755)
     return TARGET
 
 

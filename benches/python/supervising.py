@@ -37,7 +37,9 @@ class Site:
         for place in (self.state / "hooks", self.state / "sidecar", self.runtime / "run", folder / "vault"):
             place.mkdir(parents=True, mode=0o700)
         self.program = self.state / "hooks" / "terok-supervisor"
-        shutil.copy(supervisor_executable(), self.program)
+        self.daemon = self.program.with_name("terok-supervisord")
+        for program in (self.program, self.daemon):
+            shutil.copy(supervisor_executable().with_name(program.name), program)
         (self.state / "supervisor_wrapper.py").symlink_to(self.program)
         self.vault = folder / "vault" / "credentials.db"
         CredentialDB(self.vault, passphrase=PASSPHRASE).close()
@@ -100,7 +102,7 @@ class Container:
         arguments.append(f"{self.process.pid}:{fields[19]}")
         log = [(os.POSIX_SPAWN_OPEN, n, "/dev/null", os.O_WRONLY, 0) for n in (1, 2)]
         began = time.perf_counter()
-        pid = os.posix_spawn(self.site.program, arguments, os.environ, file_actions=log)
+        pid = os.posix_spawn(self.site.daemon, arguments, os.environ, file_actions=log)
         while not self.accepts():
             time.sleep(0.0002)
         return (time.perf_counter() - began) * 1e3, pid

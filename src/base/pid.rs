@@ -12,6 +12,9 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 /// File name that the command line of every supervisor carries, also of those started by older versions.
 pub const SUPERVISOR_IDENTITY: &str = "supervisor_wrapper.py";
 
+/// File name of the executable that supervises; the small one that podman's hooks call lies beside it.
+pub const SUPERVISOR_DAEMON: &str = "terok-supervisord";
+
 /// The arguments of a live process; `None` when it is gone, a zombie, or out of sight.
 pub fn command_line(pid: i32) -> Option<Vec<String>> {
     let raw = std::fs::read(format!("/proc/{}/cmdline", positive(pid)?)).ok()?;

@@ -1,5 +1,5 @@
-//! The supervisor executable. Every duty lives in the `supervisor` room; this file only hands over argv.
+//! The OCI hook. Every duty lives in the `supervisor` room; this file only hands over argv.
 
 fn main() -> std::process::ExitCode {
-    supervisor::main(std::env::args_os().collect())
+    supervisor::front(std::env::args_os().collect())
 }

@@ -31,7 +31,7 @@ impl ServerRef {
 
 #[pymethods]
 impl ServerRef {
-    /// Waits for requests under way, at most a second; stopping again does nothing.
+    /// Waits for requests under way, at most a second, and for what must not be lost; stopping again does nothing.
     fn stop(&self, py: Python<'_>) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         py.detach(|| drop(running));

@@ -109,6 +109,11 @@ impl Layout {
         self.hooks_dir.join(PROGRAM)
     }
 
+    /// The installed daemon, which the program starts.
+    pub fn daemon(&self) -> PathBuf {
+        self.hooks_dir.join(base::pid::SUPERVISOR_DAEMON)
+    }
+
     /// The path whose presence in a command line marks a supervisor; a link to the program.
     pub fn wrapper(&self) -> PathBuf {
         self.state_root.join(base::pid::SUPERVISOR_IDENTITY)
@@ -129,15 +134,19 @@ impl Layout {
     }
 }
 
-/// Installs the hook: program, identity link, one descriptor per stage, and the entry in podman's configuration.
+/// Installs the hook: the program and the daemon that lies beside `executable`, identity link, one descriptor per stage,
+/// and the entry in podman's configuration.
 ///
 /// # Errors
 /// [`HookFault`]; what was written before the failure stays and does no harm.
 pub fn install(layout: &Layout, executable: &Path, conf: &Conf) -> Result<(), HookFault> {
     base::file::create_private_dir(&layout.hooks_dir).map_err(doing("create", &layout.hooks_dir))?;
-    let content = base::file::read_regular(executable, PROGRAM_LIMIT);
-    let content = content.map_err(doing("read the supervisor program", executable))?;
-    put(&layout.program(), &content, 0o755)?;
+    // The program last: it answers for the version of both.
+    let daemon = executable.with_file_name(base::pid::SUPERVISOR_DAEMON);
+    for (from, to) in [(daemon.as_path(), layout.daemon()), (executable, layout.program())] {
+        let content = base::file::read_regular(from, PROGRAM_LIMIT);
+        put(&to, &content.map_err(doing("read the supervisor program", from))?, 0o755)?;
+    }
     link(&layout.wrapper(), &layout.program())?;
     for stage in STAGES {
         let text = format!("{:#}\n", layout.descriptor_content(stage));
@@ -157,7 +166,7 @@ pub fn install(layout: &Layout, executable: &Path, conf: &Conf) -> Result<(), Ho
 pub fn uninstall(layout: &Layout) -> Result<(), HookFault> {
     // Descriptors first: without the program podman would skip them in silence.
     let mut files: Vec<PathBuf> = STAGES.iter().map(|stage| layout.descriptor(stage)).collect();
-    files.extend([layout.program(), layout.wrapper()]);
+    files.extend([layout.program(), layout.daemon(), layout.wrapper()]);
     files.extend(OUTDATED.map(|name| layout.hooks_dir.join(name)));
     let mut first = None;
     for file in files {
@@ -184,6 +193,7 @@ pub fn check_layout(layout: &Layout, conf: &Conf) -> Result<(), HookFault> {
     for stage in STAGES {
         check_descriptor(layout, stage)?;
     }
+    check_file(&layout.daemon())?;
     check_program(&layout.program())?;
     conf.require(&layout.hooks_dir)?;
     Ok(())
@@ -206,27 +216,31 @@ fn check_descriptor(layout: &Layout, stage: &str) -> Result<(), HookFault> {
     Ok(())
 }
 
-fn check_program(path: &Path) -> Result<(), HookFault> {
-    let refuse = |why: String| {
-        let path = path.to_owned();
-        Err(HookFault::Program { path, why })
-    };
+fn refuse(path: &Path, why: impl Into<String>) -> Result<(), HookFault> {
+    Err(HookFault::Program { path: path.to_owned(), why: why.into() })
+}
+
+fn check_file(path: &Path) -> Result<(), HookFault> {
     match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return refuse("does not exist".into()),
-        Err(error) => return Err(doing("look at", path)(error)),
-        Ok(meta) if !meta.is_file() => return refuse("is not a plain file".into()),
-        Ok(meta) if meta.permissions().mode() & 0o111 == 0 => return refuse("is not executable".into()),
-        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => refuse(path, "does not exist"),
+        Err(error) => Err(doing("look at", path)(error)),
+        Ok(meta) if !meta.is_file() => refuse(path, "is not a plain file"),
+        Ok(meta) if meta.permissions().mode() & 0o111 == 0 => refuse(path, "is not executable"),
+        Ok(_) => Ok(()),
     }
+}
+
+fn check_program(path: &Path) -> Result<(), HookFault> {
+    check_file(path)?;
     let argv = [path.as_os_str(), "--version".as_ref()];
     let output = match Run::new(argv).limit(Duration::from_secs(5)).output() {
         Ok(output) => output,
-        Err(error) => return refuse(format!("cannot run: {error}")),
+        Err(error) => return refuse(path, format!("cannot run: {error}")),
     };
     let said = output.text();
     if !output.ok() || said.trim() != format!("{PROGRAM} {VERSION}") {
         let said = base::text::sanitize_tty(said.trim());
-        return refuse(format!("is not of version {VERSION}: it says `{said}`"));
+        return refuse(path, format!("is not of version {VERSION}: it says `{said}`"));
     }
     Ok(())
 }
@@ -279,6 +293,7 @@ mod tests {
         let program = dir.path().join("built");
         let script = format!("#!/bin/sh\necho {PROGRAM} {VERSION}\n");
         std::fs::write(&program, script).unwrap();
+        std::fs::write(program.with_file_name(base::pid::SUPERVISOR_DAEMON), "daemon").unwrap();
         (dir, layout, conf, program)
     }
 
@@ -295,7 +310,7 @@ mod tests {
             check_layout(&layout, &conf).unwrap();
         }
         let names = std::fs::read_dir(&layout.hooks_dir).unwrap().count();
-        assert_eq!(names, 3, "program and two descriptors, no temporary file");
+        assert_eq!(names, 4, "two programs and two descriptors, no temporary file");
         let text = std::fs::read_to_string(layout.descriptor("poststop")).unwrap();
         assert!(text.contains("\"supervisor_hook\"") && text.contains("\"stages\""));
         assert_eq!(std::fs::canonicalize(layout.wrapper()).unwrap(), std::fs::canonicalize(layout.program()).unwrap());
@@ -319,8 +334,12 @@ mod tests {
         set_mode(0o755);
         std::fs::write(&installed, "#!/bin/sh\necho terok-supervisor 0.0.1\n").unwrap();
         assert!(refusal(&layout, &conf).contains("`terok-supervisor 0.0.1`"));
-        std::fs::remove_file(&installed).unwrap();
-        assert!(refusal(&layout, &conf).contains("does not exist\nhint: "));
+        for program in [installed, layout.daemon()] {
+            std::fs::remove_file(&program).unwrap();
+            let text = refusal(&layout, &conf);
+            assert!(text.contains("does not exist\nhint: ") && text.contains(program.to_str().unwrap()), "{text}");
+            install(&layout, &dir.path().join("built"), &conf).unwrap();
+        }
         install(&layout, &program, &conf).unwrap();
         std::fs::write(layout.descriptor("createRuntime"), "{}").unwrap();
         assert!(refusal(&layout, &conf).contains("createRuntime.json"));

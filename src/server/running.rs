@@ -48,7 +48,8 @@ impl Running {
         self.port
     }
 
-    /// Ends it: requests under way get a second; the socket's name goes away first, unless the service leaves it.
+    /// Ends it: requests under way get a second, what must not be lost a few; the socket's name goes away first, unless
+    /// the service leaves it.
     /// Stopping again does nothing.
     pub fn stop(&mut self) {
         drop(self.name.take());

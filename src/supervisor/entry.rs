@@ -1,4 +1,4 @@
-//! Which duty the executable has, read from its arguments.
+//! Which duty an executable has, read from its arguments.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -14,6 +14,7 @@ use crate::diary;
 use crate::fault::SupervisorError;
 use crate::hook;
 use crate::sidecarfile::SidecarFile;
+use crate::spawn;
 
 const USAGE: &str = "\
 usage: terok-supervisor supervisor CONTAINER_ID SIDECAR   supervise a running container by hand
@@ -22,23 +23,47 @@ usage: terok-supervisor supervisor CONTAINER_ID SIDECAR   supervise a running co
 Containers get their supervisor from the OCI hook; see `terok-executor setup`.
 ";
 
+/// What the daemon's executable can do.
 #[derive(Debug, PartialEq)]
 enum Duty {
-    Hook(String),
     Daemon(Order),
     ByHand(Order),
     Version,
     Help,
 }
 
-/// Entry of the multi-call executable: picks the duty from `argv` and runs it to the end.
+/// Entry of the hook's executable: does what must be quick, and leaves the rest to the daemon's beside it.
+pub fn front(argv: Vec<OsString>) -> ExitCode {
+    let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    let name = words.first().and_then(|word| word.rsplit('/').next());
+    let code = match (name, words.get(1..).unwrap_or_default()) {
+        (Some("supervisor_hook"), rest) => hook::run(rest.first().unwrap_or(&"createRuntime"), &executable()),
+        (_, ["--version" | "-V"]) => version(),
+        _ => complain(&pass_on(&argv)),
+    };
+    ExitCode::from(code)
+}
+
+/// Becomes the daemon's executable, with the same arguments; returns only on failure.
+fn pass_on(argv: &[OsString]) -> SupervisorError {
+    let program = spawn::daemon_beside(&executable());
+    let mut command = Command::new(&program);
+    command.args(argv.iter().skip(1));
+    if let Some(name) = argv.first() {
+        command.arg0(name);
+    }
+    let source = command.exec();
+    SupervisorError::Program { path: program, source }
+}
+
+/// Entry of the daemon's executable: picks the duty from `argv` and runs it to the end.
 pub fn main(argv: Vec<OsString>) -> ExitCode {
     let arguments: Vec<String> = argv.iter().map(|a| a.to_string_lossy().into_owned()).collect();
     let code = match understand(&arguments) {
-        Ok(Duty::Hook(stage)) => hook::run(&stage, &executable()),
         Ok(Duty::Daemon(order)) => daemon::run(&order),
         Ok(Duty::ByHand(order)) => complain(&by_hand(&order)),
-        Ok(Duty::Version) => write_out(&format!("terok-supervisor {}\n", env!("CARGO_PKG_VERSION"))),
+        Ok(Duty::Version) => version(),
         Ok(Duty::Help) => write_out(USAGE),
         Err(error) => complain(&error),
     };
@@ -49,7 +74,6 @@ fn understand(arguments: &[String]) -> Result<Duty, SupervisorError> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let name = words.first().and_then(|w| w.rsplit('/').next()).unwrap_or_default();
     match (name, words.get(1..).unwrap_or_default()) {
-        ("supervisor_hook", rest) => Ok(Duty::Hook((*rest.first().unwrap_or(&"createRuntime")).to_owned())),
         (base::pid::SUPERVISOR_IDENTITY, rest) => order(rest).map(Duty::Daemon),
         (_, ["supervisor", rest @ ..]) => order(rest).map(Duty::ByHand),
         (_, ["--version" | "-V"]) => Ok(Duty::Version),
@@ -95,6 +119,10 @@ fn complain(error: &SupervisorError) -> u8 {
     error.exit_code()
 }
 
+fn version() -> u8 {
+    write_out(&format!("terok-supervisor {}\n", env!("CARGO_PKG_VERSION")))
+}
+
 fn write_out(text: &str) -> u8 {
     u8::from(std::io::stdout().write_all(text.as_bytes()).is_err())
 }
@@ -109,8 +137,6 @@ mod tests {
 
     #[test]
     fn duties() {
-        assert_eq!(duty("supervisor_hook poststop").unwrap(), Duty::Hook("poststop".into()));
-        assert_eq!(duty("supervisor_hook").unwrap(), Duty::Hook("createRuntime".into()));
         assert_eq!(duty("terok-supervisor --version").unwrap(), Duty::Version);
         let order = Order { container: "c".into(), sidecar: "/s".into(), init: None };
         assert_eq!(duty("x supervisor c /s").unwrap(), Duty::ByHand(order.clone()));

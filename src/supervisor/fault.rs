@@ -101,6 +101,14 @@ pub enum SupervisorError {
     /// A process cannot be started.
     #[error("cannot start the supervisor's process")]
     Spawn(#[source] io::Error),
+    /// The daemon's executable cannot be run.
+    #[error("cannot run the supervisor's program `{path}`")]
+    Program {
+        /// The executable.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// The daemon gave its cause through the readiness pipe.
     #[error("{text}")]
     Reported {
@@ -147,6 +155,7 @@ impl Fault for SupervisorError {
             Self::SocketPath(_) => "supervisor-socket-path",
             Self::Service { .. } => "supervisor-service",
             Self::Spawn(_) => "supervisor-spawn",
+            Self::Program { .. } => "supervisor-program",
             Self::Reported { .. } => "supervisor-reported",
             Self::Died => "supervisor-died",
             Self::Slow(_) => "supervisor-slow",
@@ -163,6 +172,7 @@ impl Fault for SupervisorError {
             Self::SocketPath(_) => {
                 Some("choose a shorter container name, or a shorter TEROK_SANDBOX_RUNTIME_DIR".into())
             }
+            Self::Program { .. } => Some("install the hooks again with `terok-executor setup`".into()),
             Self::Died | Self::Slow(_) => Some("the container's log says more".into()),
             _ => None,
         }
@@ -180,7 +190,7 @@ impl Fault for SupervisorError {
         match self {
             Self::Usage(_) => Kind::Usage,
             Self::Annotation { .. } | Self::Sidecar { .. } | Self::SocketPath(_) => Kind::Value,
-            Self::Directory { .. } | Self::Log { .. } | Self::PidFile { .. } => Kind::Os,
+            Self::Directory { .. } | Self::Log { .. } | Self::PidFile { .. } | Self::Program { .. } => Kind::Os,
             Self::Slow(_) => Kind::Timeout,
             _ => Kind::Runtime,
         }

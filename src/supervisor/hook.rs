@@ -89,7 +89,8 @@ fn create_runtime(state: &State, file: &SidecarFile, executable: &Path) -> Resul
     let Some(pidfile) = lock(state, file, init)? else {
         return Ok("already supervised".into());
     };
-    let order = spawn::Order { container: &state.id, file, init, identity: &daemon::identity(executable, &file.root) };
+    let (identity, program) = (daemon::identity(executable, &file.root), spawn::daemon_beside(executable));
+    let order = spawn::Order { container: &state.id, file, init, identity: &identity, program: &program };
     let (pid, served) = spawn::start(&order, &pidfile)?;
     Ok(format!("supervisor {pid} serves {served}"))
 }

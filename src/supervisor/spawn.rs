@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -18,8 +18,10 @@ use crate::pidfile::PidFile;
 use crate::ready;
 use crate::sidecarfile::SidecarFile;
 
-/// The running executable, also when its file was replaced by an update.
-const OURSELVES: &str = "/proc/self/exe";
+/// The daemon's executable that belongs to a hook's: the one beside it.
+pub fn daemon_beside(hook: &Path) -> PathBuf {
+    hook.with_file_name(base::pid::SUPERVISOR_DAEMON)
+}
 
 /// What is to be supervised.
 pub struct Order<'a> {
@@ -31,6 +33,8 @@ pub struct Order<'a> {
     pub init: Init,
     /// The path that marks the process.
     pub identity: &'a Path,
+    /// The daemon's executable.
+    pub program: &'a Path,
 }
 
 /// Starts a daemon and waits until it serves; its number and what it serves.
@@ -58,7 +62,7 @@ fn launch(order: &Order<'_>, ready: RawFd, lock: RawFd) -> Result<Child, Supervi
     let path = paths::container_log(&order.file.root, order.container);
     let log = diary::open(&path).map_err(|source| SupervisorError::Log { path, source })?;
     let copy = log.try_clone().map_err(SupervisorError::Spawn)?;
-    let mut command = Command::new(OURSELVES);
+    let mut command = Command::new(order.program);
     command
         .arg0(order.identity)
         .args([order.container, &order.file.path.to_string_lossy()])
@@ -72,7 +76,7 @@ fn launch(order: &Order<'_>, ready: RawFd, lock: RawFd) -> Result<Child, Supervi
         .stderr(copy);
     // SAFETY: between fork and exec only system calls are made.
     unsafe { command.pre_exec(move || detach([ready, lock])) };
-    command.spawn().map_err(SupervisorError::Spawn)
+    command.spawn().map_err(|source| SupervisorError::Program { path: order.program.to_owned(), source })
 }
 
 /// In the child: a session of its own, and nothing open beyond standard streams and `keep` after the exec.

@@ -1,6 +1,6 @@
 """Installing and removing the OCI hook that gives every container its supervisor, and the emergency stop.
 
-What is installed lies below the sandbox state root: the program and one descriptor per stage in ``hooks/``, and
+What is installed lies below the sandbox state root: two programs and one descriptor per stage in ``hooks/``, and
 ``supervisor_wrapper.py``, a link whose path marks supervisors in process lists. The directory is listed as
 ``hooks_dir`` in Podman's ``containers.conf``: the user's, or the system's for real root.
 """
@@ -19,16 +19,19 @@ __all__ = [
 
 
 def supervisor_executable() -> Path:
-    """The executable that came with this installation.
+    """The executable that came with this installation; the daemon ``terok-supervisord`` lies beside it.
 
     Raises:
-        RuntimeError: it is missing; the message names the place.
+        RuntimeError: one of them is missing; the message names the place.
     """
     import terok_native
 
-    program = Path(terok_native.__path__[0], "bin", "terok-supervisor")
-    if not program.is_file():
-        raise RuntimeError(f"cannot install the supervisor hooks: `{program}` does not exist; install terok-rs again")
+    folder = Path(terok_native.__path__[0], "bin")
+    for program in (folder / "terok-supervisord", folder / "terok-supervisor"):
+        if not program.is_file():
+            raise RuntimeError(
+                f"cannot install the supervisor hooks: `{program}` does not exist; install terok-rs again"
+            )
     return program
 
 

@@ -76,7 +76,7 @@ def test_supervisor_ends_with_its_container(site: Site) -> None:
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "no supervisor without a container")
 
 
-@pytest.mark.parametrize("missing", ["descriptor", "executable", "CONTAINERS_CONF"])
+@pytest.mark.parametrize("missing", ["descriptor", "executable", "daemon", "CONTAINERS_CONF"])
 def test_no_supervisor_no_container(site: Site, monkeypatch, folder: Path, missing: str) -> None:
     from terok_executor.integrations import sandbox
 
@@ -84,6 +84,7 @@ def test_no_supervisor_no_container(site: Site, monkeypatch, folder: Path, missi
     hidden = {
         "descriptor": lambda: sorted((state / "hooks").glob("*.json")),
         "executable": lambda: [state / "hooks/terok-supervisor"],
+        "daemon": lambda: [state / "hooks/terok-supervisord"],
         "CONTAINERS_CONF": list,
     }[missing]()
     assert hidden or missing == "CONTAINERS_CONF"

@@ -257,7 +257,8 @@ class Tenant:
         self.secrets.add(passphrase)
         self.places = self.tell(INSTALL, routes=routes, passphrase=passphrase)
         if other := os.environ.get("TEROK_SUPERVISOR_PROGRAM"):
-            shutil.copyfile(other, self.state / "hooks" / "terok-supervisor")
+            for program in (Path(other), Path(other).with_name("terok-supervisord")):
+                shutil.copyfile(program, self.state / "hooks" / program.name)
         return self
 
     def launch(self, project: str, task: str, number: int) -> Box:

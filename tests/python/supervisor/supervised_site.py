@@ -113,6 +113,7 @@ class Site:
             place.mkdir(parents=True, mode=0o700)
         hook = self.state / "hooks" / "terok-supervisor"
         shutil.copy(program, hook)
+        shutil.copy(program.with_name("terok-supervisord"), hook.parent)
         (self.state / "supervisor_wrapper.py").symlink_to(hook)
         for stage in STAGES:
             descriptor = {

@@ -49,6 +49,7 @@ def test_install_check_uninstall(install, tmp_path: Path) -> None:
         "terok-sandbox-supervisor-createRuntime.json",
         "terok-sandbox-supervisor-poststop.json",
         "terok-supervisor",
+        "terok-supervisord",
     ]
     descriptor = json.loads((hooks / "terok-sandbox-supervisor-createRuntime.json").read_text())
     assert descriptor == {
