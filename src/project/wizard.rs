@@ -178,7 +178,12 @@ pub fn write(projects: &Path, id: &str, text: &str, overwrite: bool) -> Result<P
     let dir = projects.join(id);
     let path = dir.join("project.yml");
     file::create_private_dir(&dir).map_err(ProjectError::write(&dir))?;
-    let is_new = change::publish(&path, text, overwrite).map_err(ProjectError::write(&path))?;
+    let published = change::publish(&path, text, overwrite).map_err(ProjectError::write(&path));
+    if published.is_err() {
+        // Goes only when there is nothing in it.
+        let _ = std::fs::remove_dir(&dir);
+    }
+    let is_new = published?;
     // A link to nothing is in the way of a new file and is no file itself.
     match is_new || path.exists() {
         true => Ok(path),

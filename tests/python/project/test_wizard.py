@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -191,6 +193,21 @@ def test_writing(home):
     (home / ".config/terok/projects/file").write_text("")
     with pytest.raises(SystemExit, match="file"):
         wizard.write_project_yaml("file", "")
+
+
+FULL = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+from terok.lib.domain.wizards.new_project import write_project_yaml
+write_project_yaml("web-app", "a: 1\\n")
+"""
+
+
+def test_a_full_disk_leaves_nothing_of_a_project(home):
+    done = subprocess.run([sys.executable, "-B", "-c", FULL], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "web-app/project.yml" in done.stderr, done.stderr
+    assert not list((home / ".config/terok/projects").iterdir())
 
 
 # -- the conversation ------------------------------------------------------------------------------------------------
