@@ -20,7 +20,8 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[2]
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e"), str(REPOSITORY / "tests/host")]
 
-from e2e_site import AGENTS, Site, opened  # noqa: E402
+from e2e_site import Site, opened  # noqa: E402
+from fixtures.real_image import agent_image, mapped  # noqa: E402
 from front_site import Front  # noqa: E402
 from lane import no_rootless_podman, pytest_terminal_summary  # noqa: E402, F401
 
@@ -31,15 +32,12 @@ def _cannot_run() -> str:
     return no_rootless_podman()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def account() -> Iterator[Site]:
     """An account that has set the product up; the layers below projects are those of the end-to-end suite."""
     if reason := _cannot_run():
         pytest.skip(f"front ends: {reason}")
-    from terok_executor.container.build import ImageBuilder, make_base_image
-
-    base = make_base_image()
-    image = ImageBuilder(base, "deb").build_base(agents=AGENTS).l1
+    base, image = agent_image()
     # Short, because socket paths below it are limited.
     root = Path(tempfile.mkdtemp(prefix="tfe-", dir="/tmp"))
     try:
@@ -49,12 +47,12 @@ def account() -> Iterator[Site]:
         subprocess.run(["podman", "unshare", "rm", "-rf", "--", str(root)], check=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def front(account: Site) -> Iterator[Front]:
     """The account with the choice of agents made, and what the commands said written down.
 
-    The projects' images stay in the store, as the layers below do: Podman 4 copies an image for the mapping of users,
-    gigabytes that the next run finds again, and recipes are the same from run to run.
+    The projects' images go at the end, and with them the two gigabytes that podman 4 copied for the mapping of users.
+    Their layers are those of the agent image, so that the next run has them again in no time but that of the copy.
     """
     made = Front(account)
     try:
@@ -62,9 +60,13 @@ def front(account: Site) -> Iterator[Front]:
     finally:
         if path := os.environ.get("TEROK_TRANSCRIPT"):
             Path(path).write_text(made.transcript())
+        for name in os.listdir(account.home / ".config/terok/projects"):
+            account.podman("rmi", "-f", f"{name}:l2-cli", check=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def project(front: Front) -> str:
     """A gatekeeping project that the command line's wizard made and set up, image and mirror included."""
-    return front.by_wizard("walk")
+    made = front.by_wizard("walk")
+    mapped(f"{made}:l2-cli")
+    return made

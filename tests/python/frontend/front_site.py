@@ -14,7 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from e2e_site import AGENTS, Site, until
+from e2e_site import Site, until
+from fixtures.real_image import AGENTS
 
 PROGRAM = str(Path(sys.executable).parent)
 #: Reads a note and changes it; the second turn is the follow-up.
@@ -42,11 +43,11 @@ class Front:
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
-    def terok(self, *arguments: str, status: int = 0, shown: bool = True, timeout: float = 120, **options) -> str:
+    def terok(self, *arguments: str, status: int = 0, shown: bool = True, timeout: float = 300, **options) -> str:
         """Run `terok` without a terminal; its whole output. Fails unless it ends with *status*."""
         return self.command("terok", *arguments, status=status, shown=shown, timeout=timeout, **options)
 
-    def command(self, *words: str, status: int = 0, shown: bool = True, timeout: float = 120, **options) -> str:
+    def command(self, *words: str, status: int = 0, shown: bool = True, timeout: float = 300, **options) -> str:
         options.setdefault("stdin", None if "input" in options else subprocess.DEVNULL)
         done = subprocess.run(
             words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False, **options
@@ -56,7 +57,7 @@ class Front:
             self._said.append(f"$ {shlex.join(words)}\n{_readable(done.stdout)}")
         return done.stdout
 
-    def on_terminal(self, *words: str, typed: str, timeout: float = 60) -> str:
+    def on_terminal(self, *words: str, typed: str, timeout: float = 180) -> str:
         """Run a command on a terminal of its own, type a line, and return what the terminal got until it ended."""
         ours, theirs = pty.openpty()
         with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as process:
@@ -86,7 +87,7 @@ class Front:
         editor.chmod(0o755)
         answers = ["2", "4", project, str(self.upstream), "main", "", "1", "", "y", "y", ""]
         said = self.terok(
-            "project", "wizard", input="\n".join(answers), timeout=300, env={**os.environ, "EDITOR": str(editor)}
+            "project", "wizard", input="\n".join(answers), timeout=900, env={**os.environ, "EDITOR": str(editor)}
         )
         assert f"Project {project} is ready." in said, said
         return project

@@ -21,31 +21,36 @@ class Tui:
         self.app, self.pilot = app, pilot
         #: What was said in passing, also what is gone from the screen again.
         self.said: dict[str, None] = {}
+        self._show = app.notify
+        app.notify = self._notify
+
+    def _notify(self, message: str, *rest: Any, **more: Any) -> None:
+        self.said[str(message)] = None
+        self._show(message, *rest, **more)
 
     def picture(self) -> str:
         """The screen as text."""
         return "\n".join(strip.text.rstrip() for strip in self.app.screen._compositor.render_strips())
 
-    async def until(self, what: str, condition: Callable[[], Any], limit: float = 90) -> Any:
+    async def until(self, what: str, condition: Callable[[], Any], limit: float = 240) -> Any:
         """Wait for a condition to give something; `AssertionError` shows what did not happen, and the screen."""
         deadline = time.monotonic() + limit
         while not (value := _asked(condition)):
-            self.said.update(dict.fromkeys(note.message for note in self.app._notifications))
             assert time.monotonic() < deadline, f"not within {limit} s: {what}\n{self.picture()}\nsaid: {[*self.said]}"
             await asyncio.sleep(0.05)
         return value
 
-    async def see(self, *texts: str, limit: float = 90) -> str:
+    async def see(self, *texts: str, limit: float = 240) -> str:
         """Wait until all these texts are on the screen together."""
         await self.until(f"{texts} on the screen", lambda: all(text in self.picture() for text in texts), limit)
         return self.picture()
 
-    async def on(self, screen: str, limit: float = 30) -> Any:
+    async def on(self, screen: str, limit: float = 120) -> Any:
         """Wait for the screen of this class."""
         await self.until(f"the screen {screen}", lambda: type(self.app.screen).__name__ == screen, limit)
         return self.app.screen
 
-    async def told(self, text: str, limit: float = 20) -> None:
+    async def told(self, text: str, limit: float = 120) -> None:
         """Wait for a notification with this text."""
         await self.until(f"the message `{text}`", lambda: any(text in said for said in self.said), limit)
 
@@ -97,7 +102,7 @@ class Tui:
         button.press()
         await self.pilot.pause()
 
-    async def worker(self, *texts: str, limit: float = 200) -> str:
+    async def worker(self, *texts: str, limit: float = 300) -> str:
         """Wait for the log of a worker process to end well; what it shows."""
         await self.on("WorkerLogScreen")
         await self.see("exited 0", *texts, limit=limit)

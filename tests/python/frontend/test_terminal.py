@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
 import shutil
@@ -13,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e_site import free_port, until
+from e2e_site import until
 from front_site import Front
+from host.ports import free_port
 
 pytestmark = pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
 
@@ -26,13 +28,13 @@ class Terminal:
         self._socket = socket
 
     def tmux(self, *words: str) -> str:
-        done = subprocess.run(["tmux", "-S", str(self._socket), *words], capture_output=True, text=True, timeout=20)
+        done = subprocess.run(["tmux", "-S", str(self._socket), *words], capture_output=True, text=True, timeout=60)
         return done.stdout
 
     def screen(self) -> str:
         return self.tmux("capture-pane", "-p")
 
-    def see(self, *texts: str, limit: float = 60) -> str:
+    def see(self, *texts: str, limit: float = 180) -> str:
         def shown() -> bool:
             now = self.screen()
             return all(text in now for text in texts)
@@ -59,9 +61,9 @@ def test_the_tui_runs_in_a_terminal_and_logs_into_a_task(front: Front, project: 
     task, _ = front.task(project, "at-work")
     terminal.tmux("new-session", "-d", "-x", "120", "-y", "45", "-e", f"PATH={os.environ['PATH']}", "terok-tui")
     terminal.see("Projects", project, "at-work", "Vault: unlocked")
-    # The newest task is the first of the list, wherever the cursor is at the start.
-    terminal.press("Tab", "Up", "Up", "Up")
-    terminal.see("Log in:", f"terok login {project} {task}", "🟢 running")
+    terminal.press("Tab")
+    # The newest task is the first of the list, wherever the cursor is; a list that is being filled again loses keys.
+    until(lambda: chosen(terminal, f"terok login {project} {task}", "🟢 running"), "the task under the cursor", 180)
     keep("tasks", terminal.screen())
     terminal.press("l")
     terminal.see("$", f"{project}-cli-{task}")
@@ -97,13 +99,21 @@ def test_the_web_server_starts_and_answers_who_has_the_password(front: Front) ->
             server.terminate()
 
 
+def chosen(terminal: Terminal, *texts: str) -> bool:
+    """Whether going up has led to the entry with these details."""
+    terminal.press("Up", "Up", "Up")
+    with contextlib.suppress(AssertionError):
+        return bool(terminal.see("Log in:", *texts, limit=5))
+    return False
+
+
 def fetched(port: int, who: str = "") -> tuple[int, str] | None:
     """Status and text of the front page; nothing when nobody listens yet."""
     asked = urllib.request.Request(f"http://127.0.0.1:{port}/")
     if who:
         asked.add_header("Authorization", f"Basic {base64.b64encode(who.encode()).decode()}")
     try:
-        with urllib.request.urlopen(asked, timeout=10) as answer:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, ""

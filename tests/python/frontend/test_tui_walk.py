@@ -20,7 +20,7 @@ def drive(steps: Callable[[Tui], Awaitable[Any]]) -> Any:
         async with running() as tui:
             return await steps(tui)
 
-    return asyncio.run(asyncio.wait_for(whole(), 220))
+    return asyncio.run(asyncio.wait_for(whole(), 900))
 
 
 def test_the_wizard_creates_a_project_and_builds_its_image(front: Front, project: str) -> None:
@@ -40,7 +40,7 @@ def test_the_wizard_creates_a_project_and_builds_its_image(front: Front, project
         editor.text = editor.text.replace("ubuntu:24.04", front.site.base)
         await tui.focus("#wizard-review-init")
         await tui.press("enter")
-        await tui.see(f"Project '{PROJECT}' is ready.", limit=200)
+        await tui.see(f"Project '{PROJECT}' is ready.", limit=600)
         await tui.press("enter")
         await tui.main()
         await tui.see(PROJECT, "Images:      yes", "Git gate:    yes")

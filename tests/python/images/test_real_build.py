@@ -10,9 +10,8 @@ import shutil
 import subprocess
 
 import pytest
+from fixtures.real_image import AGENTS, MAPPING, PROGRAMS, agent_image, mapped
 from terok_executor.container import build
-
-AGENTS = ("claude", "codex", "opencode", "vibe")
 
 pytestmark = [
     pytest.mark.skipif(not os.environ.get("TEROK_TEST_IMAGES"), reason="TEROK_TEST_IMAGES is not set"),
@@ -23,18 +22,20 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def image() -> str:
-    return build.build_base_images(build.make_base_image(), agents=AGENTS).l1
+    made = agent_image()[1]
+    mapped(made)
+    return made
 
 
 def inside(image: str, command: str) -> str:
-    mapping = [] if os.geteuid() == 0 else ["--userns=keep-id:uid=1000,gid=1000"]
+    mapping = [] if os.geteuid() == 0 else [MAPPING]
     argv = ["podman", "run", "--rm", "--network=none", *mapping, image, "bash", "-lc", command]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("agent", PROGRAMS)
 def test_agents_answer_as_dev(image: str, agent: str) -> None:
     user, version = inside(image, f"id -un; {agent} --version").splitlines()[:2]
     assert user == "dev"

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fixtures.real_image import AGENTS, agent_image
 from terok_executor.container import build
 
-AGENTS = ("claude", "codex", "opencode", "vibe")
 PROJECT = "l2-real"
 MARK = "terok.test=l2-real"
 TASK = SimpleNamespace(mode="cli", task_id="k3v8h")
@@ -33,7 +33,7 @@ pytestmark = [
 
 
 def podman(*words: str) -> str:
-    return subprocess.run(["podman", *words], capture_output=True, text=True, timeout=120, check=True).stdout
+    return subprocess.run(["podman", *words], capture_output=True, text=True, timeout=600, check=True).stdout
 
 
 def configure(root: Path, **image: str) -> None:
@@ -53,13 +53,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where projects and state are; podman keeps the account's own home, and with it the layers below."""
     from terok.lib.orchestration.image import build_images
 
-    build.build_base_images(build.make_base_image(), agents=AGENTS)
+    agent_image()
     root = tmp_path_factory.mktemp("l2")
     (root / "config.yml").write_text(json.dumps({"paths": {"user_projects_dir": str(root / "projects")}}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TEROK_CONFIG_FILE", str(root / "config.yml"))
         patch.setenv("TEROK_ROOT", str(root / "state"))
-        configure(root, user_snippet_file="extra", user_snippet_inline=f'{LABEL}RUN echo "{{{{ inline }}}}" >> /etc/l2-order')
+        configure(
+            root, user_snippet_file="extra", user_snippet_inline=f'{LABEL}RUN echo "{{{{ inline }}}}" >> /etc/l2-order'
+        )
         build_images(PROJECT)
         yield root
         subprocess.run(["podman", "rm", "-f", "-t", "0", f"{PROJECT}-cli-k3v8h"], capture_output=True, check=False)
