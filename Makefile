@@ -18,7 +18,7 @@ export TEROK_BUILD_PROFILE := $(if $(RELEASE),dist,release)
 
 SOURCES := $(shell git ls-files -co --exclude-standard -- src python build_backend data Cargo.toml Cargo.lock pyproject.toml)
 
-.PHONY: help demo test test-rust test-python check bench wheel dev adopt docs clean packages cargo
+.PHONY: help demo test room test-rust test-python check bench wheel dev adopt docs clean packages cargo
 
 help:
 	@echo "make demo    an AI agent edits a repository inside a hardened, supervised container"
@@ -77,9 +77,12 @@ demo: dev
 	@demo/run $(DEMO_ARGS)
 
 # Both parts, whatever becomes of the first: a run is to show everything that is wrong.
-test:
+test: room
 	@status=0; $(MAKE) --no-print-directory test-rust || status=$$?; \
 		$(MAKE) --no-print-directory test-python || status=$$?; exit $$status
+
+room:
+	@tests/host/room build containers || [ "$${CI:-}" != true ]
 
 test-rust: | packages cargo
 	@tests/host/install-packages

@@ -8,6 +8,8 @@
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 repo=$(cd "$here/../.." && pwd -P)
 cache=${TEROK_TEST_CACHE:-$repo/.cache}
+# The home of the parts with images: their store outlives a run.
+test_home=$cache/test-home
 tester=${TEROK_TEST_USER:-tester}
 export TEROK_TEST_CACHE=$cache TEROK_TEST_USER=$tester
 
