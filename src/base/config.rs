@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::{Map, Value};
 
 use crate::fault::{Fault, Kind};
 use crate::path::{Namespace, PathError};
+use crate::shared::Shared;
 pub use crate::stack::{INHERIT, Scope, Stack, deep_merge};
 use crate::stamp::Stamp;
 use crate::yaml::{self, YamlError};
@@ -196,7 +197,7 @@ pub fn sources_in(namespace: Namespace) -> Vec<(&'static str, PathBuf)> {
     if sources[0].0 == "override" {
         return sources;
     }
-    let prefix = PREFIX.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let prefix = PREFIX.read().unwrap_or_else(PoisonError::into_inner).clone();
     if let Some(file) = prefix.map(|dir| dir.join("etc/terok/config.yml"))
         && !is_same_file(&file, &sources[0].1)
     {
@@ -227,11 +228,11 @@ pub fn user_file() -> Result<PathBuf, PathError> {
     Ok(Namespace { root: false }.config_dir("", None)?.join("config.yml"))
 }
 
-static PREFIX: Mutex<Option<PathBuf>> = Mutex::new(None);
+static PREFIX: RwLock<Option<PathBuf>> = RwLock::new(None);
 
 /// Names the directory of the Python installation, below which a distributor may have put a `config.yml`.
 pub fn set_prefix(dir: PathBuf) {
-    *PREFIX.lock().unwrap_or_else(PoisonError::into_inner) = Some(dir);
+    *PREFIX.write().unwrap_or_else(PoisonError::into_inner) = Some(dir);
 }
 
 /// The file that edits go to: `TEROK_CONFIG_FILE`, else `config.yml` in the configuration directory.
@@ -254,7 +255,7 @@ struct Cached {
     layer: Layer,
 }
 
-static CACHE: Mutex<Option<HashMap<PathBuf, Cached>>> = Mutex::new(None);
+static CACHE: Shared<Option<HashMap<PathBuf, Cached>>> = Shared::new();
 
 /// What became of one file: its content, which is empty when there is a fault.
 #[derive(Debug, Clone, PartialEq)]
@@ -275,7 +276,7 @@ fn layer(label: &str, path: &Path) -> Option<Layer> {
 
 fn layer_of(now: Option<Stamp>, label: &str, path: &Path) -> Layer {
     let settled = now.is_none_or(|stamp| stamp.is_settled());
-    let mut guard = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut guard = CACHE.lock();
     let cache = guard.get_or_insert_with(HashMap::new);
     let known = cache.get(path);
     if let Some(known) = known.filter(|known| known.settled && known.stamp == now) {
@@ -355,7 +356,7 @@ pub fn forget() {
 
 /// Forgets every file read so far; after an edit, time stamps alone might not tell.
 pub(crate) fn forget_files() {
-    *CACHE.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    *CACHE.lock() = None;
 }
 
 #[cfg(test)]
@@ -384,7 +385,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.yml");
         std::fs::write(&path, "a: 1\n").unwrap();
-        // Where the clock of a file system is coarse, the file keeps this stamp when it is written twice at once.
+        // Young however long the test takes. Where the clock of a file system is coarse, a file that is written twice at
+        // once keeps its stamp.
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
         let stamp = Stamp::of(&path).ok();
         assert_eq!(layer_of(stamp, "x", &path).scope.data["a"], 1);
         std::fs::write(&path, "a: 2\n").unwrap();

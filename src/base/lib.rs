@@ -18,6 +18,7 @@ pub mod pid;
 pub mod process;
 pub mod secret;
 pub mod setting;
+pub mod shared;
 pub mod socket;
 pub mod stack;
 pub mod stamp;

@@ -4,7 +4,9 @@
 //! handed out once per process (until [`forget`]), so a loop that reads configuration does not flood the screen.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
+
+use crate::shared::Shared;
 
 #[derive(Default)]
 struct Board {
@@ -12,10 +14,10 @@ struct Board {
     said: HashSet<String>,
 }
 
-static BOARD: Mutex<Option<Board>> = Mutex::new(None);
+static BOARD: Shared<Option<Board>> = Shared::new();
 
 fn board() -> MutexGuard<'static, Option<Board>> {
-    BOARD.lock().unwrap_or_else(PoisonError::into_inner)
+    BOARD.lock()
 }
 
 /// Leaves a remark, unless the same text was left before. Terminal control characters are made visible.
@@ -55,8 +57,8 @@ pub fn forget() {
 /// Tests that look at this process's notices or cached files take turns.
 #[cfg(test)]
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    static TURN: Shared<()> = Shared::new();
+    TURN.lock()
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base::process::Run;
+use base::shared::Shared;
 use base::stamp::Stamp;
 use serde_json::{Map, Value};
 
@@ -82,7 +82,7 @@ struct Question {
     files: Vec<Option<Stamp>>,
 }
 
-static ANSWER: Mutex<Option<(Question, Person)>> = Mutex::new(None);
+static ANSWER: Shared<Option<(Question, Person)>> = Shared::new();
 
 /// What `git config --global` says.
 pub fn git_global() -> Person {
@@ -92,7 +92,7 @@ pub fn git_global() -> Person {
         return Person::default();
     }
     // Held while git runs: threads that ask at the same time share one answer.
-    let mut guard = ANSWER.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut guard = ANSWER.lock();
     match guard.as_ref() {
         Some((asked, answer)) if *asked == question => answer.clone(),
         _ => {

@@ -7,9 +7,10 @@
 use std::cell::{Cell, LazyCell};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use base::path::{expand_home, resolve};
+use base::shared::Shared;
 use base::stamp::Stamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -123,7 +124,7 @@ pub struct Model {
 
 /// Models that were read, and the surroundings in which they were: a listing that is repeated only looks at time stamps.
 type Known = (Surroundings, HashMap<PathBuf, (Stamp, Arc<Model>)>);
-static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+static KNOWN: Shared<Option<Known>> = Shared::new();
 
 /// Reads the project in directory `dir`, whose last component is its id; its parent must be free of links.
 ///
@@ -147,14 +148,14 @@ pub fn read(dir: &Path, around: &Surroundings) -> Result<Arc<Model>, ProjectErro
 }
 
 fn recall(path: &Path, stamp: Stamp, around: &Surroundings) -> Option<Arc<Model>> {
-    let guard = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let guard = KNOWN.lock();
     let (then, models) = guard.as_ref()?;
     let (known, model) = models.get(path)?;
     (*known == stamp && then.same(around)).then(|| Arc::clone(model))
 }
 
 fn remember(path: PathBuf, stamp: Stamp, around: &Surroundings, model: &Arc<Model>) {
-    let mut guard = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut guard = KNOWN.lock();
     let known = guard.take().filter(|(then, _)| then.same(around));
     let (then, mut models) = known.unwrap_or_else(|| (around.clone(), HashMap::new()));
     if models.len() < KEPT || models.contains_key(&path) {

@@ -5,12 +5,13 @@
 //! [`Settings::problems`] tells what is wrong, so that nothing is launched on settings that its author did not mean.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use base::config::{self, Layer};
 use base::fault::{Fault, Kind};
 use base::notice;
 use base::path::Namespace;
+use base::shared::Shared;
 use serde_json::{Map, Value};
 
 use crate::schema::{self, Document, FieldError};
@@ -46,12 +47,12 @@ pub struct Settings {
     errors: Vec<FieldError>,
 }
 
-static CURRENT: Mutex<Option<Arc<Settings>>> = Mutex::new(None);
+static CURRENT: Shared<Option<Arc<Settings>>> = Shared::new();
 
 /// The settings as the files are now.
 pub fn load() -> Arc<Settings> {
     let layers = config::layers(Namespace::current());
-    let mut guard = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut guard = CURRENT.lock();
     if let Some(known) = guard.as_ref().filter(|known| same(&known.layers, &layers)) {
         return Arc::clone(known);
     }
@@ -64,7 +65,7 @@ pub fn load() -> Arc<Settings> {
 /// Forgets the settings and the files they came from.
 pub fn forget() {
     config::forget();
-    *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    *CURRENT.lock() = None;
 }
 
 /// What is wrong with the configuration, one line each.

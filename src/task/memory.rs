@@ -6,8 +6,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use base::shared::Shared;
 use base::stamp::Stamp;
 
 use crate::disk::Folder;
@@ -20,17 +21,17 @@ const BOOKS: usize = 64;
 pub(crate) type Stamps = [Option<Stamp>; 2];
 pub(crate) type Known = HashMap<String, (Stamps, Row)>;
 
-static BOOKS_READ: Mutex<BTreeMap<(PathBuf, String), Arc<Known>>> = Mutex::new(BTreeMap::new());
+static BOOKS_READ: Shared<BTreeMap<(PathBuf, String), Arc<Known>>> = Shared::new();
 
 /// What is remembered of the tasks in `dir`.
 pub(crate) fn recall(dir: &Path, project: &str) -> Arc<Known> {
-    let books = BOOKS_READ.lock().unwrap_or_else(PoisonError::into_inner);
+    let books = BOOKS_READ.lock();
     books.get(&(dir.to_owned(), project.to_owned())).cloned().unwrap_or_default()
 }
 
 /// Remembers `known` instead of what was remembered of the tasks in `dir`.
 pub(crate) fn keep(dir: &Path, project: &str, known: Known) {
-    let mut books = BOOKS_READ.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut books = BOOKS_READ.lock();
     if books.len() >= BOOKS {
         books.clear();
     }
