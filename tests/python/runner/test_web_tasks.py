@@ -77,6 +77,23 @@ def _refuse(self, **launch):
     raise SystemExit("podman refused")
 
 
+def test_a_record_that_cannot_be_taken_back_hides_neither_the_reason_nor_the_port(pretended, narrow, monkeypatch):
+    from terok_native import _lib
+
+    def refuse(self, **launch):
+        monkeypatch.setattr(_lib, "task_update", full)
+        raise SystemExit("podman refused")
+
+    def full(*change):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("runner_site.PretendRunner.launch_prepared", refuse)
+    project = pretended.project()
+    assert refused(task_run_toad, project, pretended.task(project)) == "podman refused"
+    assert "no space left" in pretended.log()
+    assert ports.assign_web_port(project, "another") == narrow[0]
+
+
 def test_the_wait_for_the_web_front_end_ends(pretended, narrow, monkeypatch):
     limits = []
 

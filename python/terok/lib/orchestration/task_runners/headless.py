@@ -100,9 +100,7 @@ def task_run_headless(request: HeadlessRunRequest) -> str:
     config_dir = config.prepare(
         project, task_id, request.agents, resolved, provider=provider.name, instructions=instructions, prompt=prompt
     )
-    command = provider.build_headless_command(
-        timeout=fitted.timeout, model=fitted.model, max_turns=fitted.max_turns
-    )
+    command = provider.build_headless_command(timeout=fitted.timeout, model=fitted.model, max_turns=fitted.max_turns)
     fields = {"mode": _MODE, "provider": provider.name, "unrestricted": allowed}
     if request.preset:
         fields["preset"] = request.preset
@@ -168,8 +166,7 @@ def _recorded(project: ProjectConfig, task_id: str, fields: dict[str, Any]) -> I
     try:
         yield
     except BaseException:
-        record.note(project.id, task_id, mode=None)
-        record.forget(project.id, task_id, *(key for key in fields if key != "mode"))
+        record.take_back(project.id, task_id, *(key for key in fields if key != "mode"), mode=None)
         raise
 
 
@@ -280,7 +277,7 @@ def _check_ended(project: ProjectConfig, task_id: str, cname: str) -> None:
     if state is None:
         raise SystemExit(
             f"cannot follow up on task {task_id}: its container `{cname}` is gone\n"
-            f"hint: start a new one with `terok task run {project.id} --mode headless --prompt \"...\"`"
+            f'hint: start a new one with `terok task run {project.id} --mode headless --prompt "..."`'
         )
     if state in ("running", "paused"):
         raise SystemExit(

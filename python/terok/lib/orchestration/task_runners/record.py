@@ -18,6 +18,20 @@ def note(project_id: str, task_id: str, **fields: Any) -> None:
     meta.update_task_meta(project_id, task_id, fields)
 
 
+def take_back(project_id: str, task_id: str, *keys: str, **fields: Any) -> None:
+    """Undo what a failed launch recorded: remove these keys, set those. What hinders that is in the log and no more.
+
+    The caller is about to say why the launch failed, which is what its user needs to know.
+    """
+    from terok.lib.orchestration.tasks import meta
+    from terok.lib.util.logging_utils import log_warning
+
+    try:
+        meta.update_task_meta(project_id, task_id, fields, remove=keys)
+    except (OSError, ValueError) as error:
+        log_warning(f"what a launch of task {task_id} recorded could not be taken back: {error}")
+
+
 def forget(project_id: str, task_id: str, *keys: str) -> None:
     """Remove these keys."""
     from terok.lib.orchestration.tasks import meta

@@ -209,8 +209,7 @@ def _give_back(project: ProjectConfig, task_id: str) -> None:
     from terok.lib.orchestration import ports
     from terok.lib.orchestration.task_runners import record
 
-    record.note(project.id, task_id, mode=None, web_port=None)
-    record.forget(project.id, task_id, "web_token", "unrestricted", "preset")
+    record.take_back(project.id, task_id, "web_token", "unrestricted", "preset", mode=None, web_port=None)
     ports.release_web_port(project.id, task_id)
 
 
