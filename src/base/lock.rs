@@ -1,7 +1,7 @@
 //! Advisory locks between processes, held as long as the guard lives.
 //!
 //! A lock file is created 0600, is never followed when it is a link, and stays behind: removing it would let two
-//! processes hold "the" lock on two different files. Where nothing may stay behind, the directory itself is locked.
+//! processes hold "the" lock on two different files. Where nothing should stay behind, the directory itself is locked.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -9,6 +9,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+
+/// Locked in place of a directory that cannot be.
+const BESIDE: &str = ".terok.lock";
 
 /// A held exclusive lock; dropping it releases it.
 #[derive(Debug)]
@@ -36,9 +39,21 @@ impl Lock {
     /// The operating system's.
     pub fn directory(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-        rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
-        Ok(Self { _file: file })
+        Self::of_directory(rustix::fs::openat(CWD, path, flags, Mode::empty())?, path)
+    }
+
+    fn of_directory(dir: OwnedFd, path: &Path) -> io::Result<Self> {
+        let exclusive = FlockOperation::LockExclusive;
+        match rustix::fs::flock(&dir, exclusive) {
+            Ok(()) => Ok(Self { _file: dir }),
+            // NFS locks nothing but what is open for writing, which no directory can be.
+            Err(rustix::io::Errno::BADF) => {
+                let file = open(&path.join(BESIDE))?;
+                rustix::fs::flock(&file, exclusive)?;
+                Ok(Self { _file: file })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Waits for the lock, at most `limit`.
@@ -67,6 +82,18 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_locked_has_a_lock_beside() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Lock::directory(dir.path()).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        // A descriptor of this kind cannot be locked anywhere.
+        let bare = rustix::fs::openat(CWD, dir.path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let held = Lock::of_directory(bare, dir.path()).unwrap();
+        assert!(Lock::try_acquire(&dir.path().join(BESIDE)).unwrap().is_none());
+        drop(held);
+    }
 
     #[test]
     fn one_holder_at_a_time() {
