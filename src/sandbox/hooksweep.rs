@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime};
 
 /// Younger leftovers may belong to a launch that is under way.
 pub const STRAY_AGE: Duration = Duration::from_secs(3600);
+/// The logs of a container that is no more are kept for so long: somebody may want to know why it ended.
+const LOG_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Kills every supervisor at once, with all processes of its group; for emergencies.
 ///
@@ -87,7 +89,8 @@ pub fn discard(state_root: &Path, runtime_dir: &Path, container_name: &str) -> V
     tried.into_iter().filter_map(|(result, path)| result.err().filter(|e| !gone(e)).map(|e| (path, e))).collect()
 }
 
-/// Removes sidecars, runtime directories and pid files older than an hour whose container is no more; what was removed.
+/// Removes sidecars, runtime directories and pid files older than an hour, and logs older than a month, whose container
+/// is no more; what was removed.
 ///
 /// `exists` is asked only about such leftovers, by container name or id; it must say true when it cannot tell.
 pub fn sweep(state_root: &Path, runtime_dir: &Path, exists: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
@@ -115,6 +118,14 @@ fn sweep_older(state_root: &Path, runtime_dir: &Path, exists: &dyn Fn(&str) -> b
         let id = name.strip_prefix("supervisor-").and_then(|n| n.strip_suffix(".pid")).unwrap_or_default().to_owned();
         let alive = read_pid(&path).is_ok_and(|pid| base::pid::supervises(pid, &id));
         if !id.is_empty() && !alive && stray(&path, &id) {
+            removed.extend(std::fs::remove_file(&path).is_ok().then_some(path));
+        }
+    }
+    for path in entries(&state_root.join("logs")) {
+        let name = path.file_name().and_then(|s| s.to_str()).unwrap_or_default();
+        let id = name.strip_suffix(".1").unwrap_or(name).strip_suffix(".log").unwrap_or_default();
+        let of_a_container = !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit());
+        if of_a_container && is_older(&path, LOG_AGE) && !exists(id) {
             removed.extend(std::fs::remove_file(&path).is_ok().then_some(path));
         }
     }
@@ -195,6 +206,22 @@ mod tests {
         assert!(outside.exists() && runtime.join("run/here/deep").exists());
         assert!(!runtime.join("run/gone").exists() && !state.join("sidecar/gone.json").exists());
         assert!(state.join("sidecar/here.json").exists() && state.join("pids/supervisor-here.pid").exists());
+    }
+
+    #[test]
+    fn logs_outlive_their_container_by_a_month() {
+        let (_dir, state, runtime) = place();
+        let logs = state.join("logs");
+        std::fs::create_dir(&logs).unwrap();
+        for name in ["aa.log", "aa.log.1", "bb.log", "cc.log", "hook.log", "hook.log.1"] {
+            let file = std::fs::File::create(logs.join(name)).unwrap();
+            if name != "bb.log" {
+                file.set_modified(SystemTime::now() - LOG_AGE - Duration::from_secs(9)).unwrap();
+            }
+        }
+        let mut removed = sweep(&state, &runtime, &|id| id == "cc");
+        removed.sort();
+        assert_eq!(removed, [logs.join("aa.log"), logs.join("aa.log.1")], "old, and of nobody");
     }
 
     #[test]
