@@ -18,31 +18,22 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[2]
 sys.path[:0] = [str(HERE), str(REPOSITORY / "tests/host"), str(REPOSITORY / "demo")]
 
-from e2e_site import AGENTS, Site, opened  # noqa: E402
+from e2e_site import Site, opened  # noqa: E402
+from fixtures.real_image import agent_image, mapped  # noqa: E402
 from lane import no_rootless_podman, pytest_terminal_summary  # noqa: E402, F401
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def image() -> tuple[str, str]:
-    """The base image and the agent image, built when the account's store does not hold them as they are to be now."""
+    """The base image and the agent image."""
     if reason := no_rootless_podman():
         pytest.skip(f"end to end: {reason}")
-    from terok_executor.container.build import ImageBuilder, content_hashes, make_base_image
-
-    base = make_base_image()
-    builder = ImageBuilder(base, "deb")
-    wanted = content_hashes(base, family="deb", agents=AGENTS)
-    stale = wanted != tuple(_recipe(tag) for tag in (builder.l0_tag, builder.l1_tag(AGENTS)))
-    return base, builder.build_base(agents=AGENTS, rebuild=stale, tag_as_default=True).l1
+    base, image = agent_image()
+    mapped(image)
+    return base, image
 
 
-def _recipe(tag: str) -> str:
-    """The hash of the recipe that an image was built from; empty when there is no such image."""
-    asked = ["podman", "image", "inspect", "--format", '{{index .Config.Labels "ai.terok.recipe"}}', tag]
-    return subprocess.run(asked, capture_output=True, text=True, timeout=60).stdout.strip()
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_site(image: tuple[str, str]) -> Iterator[Site]:
     # Short, because socket paths below it are limited.
     root = Path(tempfile.mkdtemp(prefix="te2e-", dir="/tmp"))

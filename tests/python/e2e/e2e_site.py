@@ -13,7 +13,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,11 +21,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from host.ports import free_port
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 MODEL_SERVER = REPOSITORY / "tests/fakes/model_server.py"
-#: Agents in the image of this suite; `kisski` is OpenCode with a provider of its own.
-AGENTS = ("claude", "codex", "kisski", "opencode", "vibe")
-#: Those with a stored key.
+#: Agents with a stored key.
 KEYED = ("claude", "codex", "kisski", "vibe")
 DONE = {"steps": [{"say": "Nothing to do."}], "side": "Nothing"}
 
@@ -36,13 +35,7 @@ def executable(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def until(condition: Callable[[], Any], what: str, limit: float = 20) -> Any:
+def until(condition: Callable[[], Any], what: str, limit: float = 60) -> Any:
     """Wait for a condition to give something; `AssertionError` names what did not happen."""
     deadline = time.monotonic() + limit
     while not (value := condition()):
@@ -63,7 +56,7 @@ class Site:
 
     # -- commands ----------------------------------------------------------------------------------------------------
 
-    def run(self, *command: str, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run any command to its end, with text output captured."""
         options.setdefault("stdin", None if "input" in options else subprocess.DEVNULL)
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, **options)
@@ -72,7 +65,7 @@ class Site:
         """Run `terok-executor`."""
         return self.run(executable("terok-executor"), *arguments, **options)
 
-    def podman(self, *arguments: str, check: bool = True, timeout: float = 60) -> str:
+    def podman(self, *arguments: str, check: bool = True, timeout: float = 180) -> str:
         """Run podman; its standard output without the last line break."""
         done = self.run("podman", *arguments, timeout=timeout)
         assert not check or done.returncode == 0, f"podman {arguments} ended with {done.returncode}: {done.stderr}"

@@ -23,7 +23,7 @@ def test_python_caller_gets_edit_commit_and_no_key(site: Site, capfd) -> None:
     repo = site.repository()
     with site.model(COMMIT) as model, ProcessWatch(site.key) as watch:
         runner = site.runner()
-        name = runner.run_headless("claude", str(repo), prompt="Change the note.", follow=True, timeout=120)
+        name = runner.run_headless("claude", str(repo), prompt="Change the note.", follow=True, timeout=300)
         found = search_for_key(name, site.image, site.key, [model.log, site.state, site.temp, repo], watch, whole=False)
     output = capfd.readouterr().out
 

@@ -33,7 +33,7 @@ def test_clone_in_the_container(site: Site, capfd, origin, branch: str | None, t
     with site.model(SHOW) as model:
         runner = site.runner()
         name = runner.run_headless(
-            "claude", url, prompt="Show it.", branch=branch, gate=False, shared_dir=origin, follow=True, timeout=60
+            "claude", url, prompt="Show it.", branch=branch, gate=False, shared_dir=origin, follow=True, timeout=300
         )
     output = capfd.readouterr().out
     assert runner.last_exit_code == 0, output
@@ -47,7 +47,7 @@ def test_repository_that_cannot_be_cloned(site: Site, origin, capfd) -> None:
     with site.model(SHOW):
         runner = site.runner()
         runner.run_headless(
-            "claude", "file:///shared/other.git", prompt="x", gate=False, shared_dir=origin, follow=True, timeout=60
+            "claude", "file:///shared/other.git", prompt="x", gate=False, shared_dir=origin, follow=True, timeout=300
         )
     said = capfd.readouterr()
     assert runner.last_exit_code == 128, said.out

@@ -23,7 +23,7 @@ def run_with_podman(site: Site, folder: Path, script: str | None) -> str:
         (programs / "podman").chmod(0o755)
     run = ("run", "claude", str(site.repository()), "-p", "x", "--no-preflight", "--base", site.base)
     with site.leaves_nothing():
-        done = site.cli(*run, env={**os.environ, "PATH": str(programs)}, timeout=30)
+        done = site.cli(*run, env={**os.environ, "PATH": str(programs)})
     assert done.returncode not in (0, None) and "Traceback" not in done.stderr, done.stderr
     return done.stderr
 
@@ -60,7 +60,7 @@ def test_no_space_for_the_build(site: Site, folder: Path) -> None:
     small.mkdir()
     build = f"TMPDIR={small} {executable('terok-executor')} build --base {site.base} --agents claude --rebuild"
     text = f"mount -t tmpfs -o size=16k tmpfs {small} && {build}; status=$?; ls -A {small}; exit $status"
-    done = site.run("podman", "unshare", "bash", "-c", text, timeout=60)
+    done = site.run("podman", "unshare", "bash", "-c", text)
     assert done.returncode not in (0, None), done.stdout
     assert "no space left on device" in done.stderr.lower(), done.stderr
     assert "Traceback" not in done.stderr and done.stdout.strip() == "", "the build folder is gone"
@@ -69,7 +69,7 @@ def test_no_space_for_the_build(site: Site, folder: Path) -> None:
 def test_unreachable_registry(site: Site) -> None:
     base = "localhost:1/fedora:44"
     with site.leaves_nothing():
-        done = site.cli("build", "--base", base, "--family", "rpm", "--agents", "claude", timeout=90)
+        done = site.cli("build", "--base", base, "--family", "rpm", "--agents", "claude")
     assert done.returncode not in (0, None) and "Traceback" not in done.stderr
     assert base in done.stderr and "connection refused" in done.stderr and "hint: " in done.stderr, done.stderr
 
@@ -94,7 +94,7 @@ def test_vault_that_does_not_open(site: Site, passphrase_file: Path, state: str,
     before = set(site.podman("ps", "-a", "--format", "{{.Names}}").split())
     done = site.run(
         executable("terok-executor"), "run", "claude", str(site.repository()), "--interactive", "--no-preflight",
-        "--base", site.base, timeout=60,
+        "--base", site.base,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert named in done.stderr and "without credentials" in done.stderr, done.stderr
@@ -102,4 +102,4 @@ def test_vault_that_does_not_open(site: Site, passphrase_file: Path, state: str,
     assert ask(site, container, "terok-p-" + "0" * 32) == ("Vault locked", 503)
     passphrase_file.write_text(good)
     with site.model(DONE):
-        until(lambda: ask(site, container, "terok-p-" + "0" * 32)[1] == 401, "the vault is open", 15)
+        until(lambda: ask(site, container, "terok-p-" + "0" * 32)[1] == 401, "the vault is open")

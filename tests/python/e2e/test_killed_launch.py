@@ -21,7 +21,7 @@ STEPS = (
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_after(site: Site, step: str) -> None:
     before = site.traces()
-    done = site.run(sys.executable, str(DRIVER), step, site.base, str(site.repository()), timeout=60)
+    done = site.run(sys.executable, str(DRIVER), step, site.base, str(site.repository()))
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
     if step == "journal closed":
         # The launch was complete: its container is listed and stays until it is stopped.
@@ -51,7 +51,7 @@ def test_killed_around_podman(site: Site, folder: Path, moment: str) -> None:
     environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
     command = [sys.executable, str(DRIVER), "none", site.base, str(site.repository())]
     # Its output goes nowhere: the container's monitor would keep a pipe open.
-    done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+    done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300)
     assert done.returncode == -signal.SIGKILL
     assert site.cli("list").returncode == 0
     assert site.traces() == before

@@ -27,7 +27,7 @@ def test_agent_works_to_the_end(site: Site, capfd, agent: str, path: str, author
     repo = site.repository()
     with site.model(EDIT) as model, ProcessWatch(site.key) as watch:
         runner = site.runner()
-        name = runner.run_headless(agent, str(repo), prompt="Change the note.", follow=True, timeout=120)
+        name = runner.run_headless(agent, str(repo), prompt="Change the note.", follow=True, timeout=300)
         found = search_for_key(name, site.image, site.key, [model.log, site.state, site.temp, repo], watch, whole=False)
     output = capfd.readouterr().out
 

@@ -13,7 +13,7 @@ from e2e_site import Site
 def refused(site: Site, *arguments: str) -> str:
     """What a refused run says; it must fail without a traceback and leave nothing."""
     with site.leaves_nothing():
-        done = site.cli("run", "--base", site.base, *arguments, timeout=30)
+        done = site.cli("run", "--base", site.base, *arguments)
     assert done.returncode not in (0, None), done.stdout
     assert "Traceback" not in done.stderr, done.stderr
     return done.stderr
@@ -101,7 +101,7 @@ def test_newlines_in_values_arrive_as_they_are(site: Site, folder: Path) -> None
         env={"A": "one\ntwo, three", "API_TOKEN": "s\ncret"}, volumes=[], image=site.image, command=command, name=name,
         task_dir=folder,
     )  # fmt: skip
-    assert runner.wait_for_exit(name, timeout=30) == 0
+    assert runner.wait_for_exit(name, timeout=120) == 0
     assert runner.logs(name) == "one\ntwo, three|s\ncret"
 
 
