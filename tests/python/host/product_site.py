@@ -46,13 +46,13 @@ def set_up():
     cfg.vault_dir.mkdir(parents=True, mode=0o700)
     cfg.routes_path.write_text(json.dumps(ROUTES))
     _handle_sandbox_setup(passphrase_tier="session-file", cfg=cfg)
-def until(happens, limit=5.0):
+def until(happens, limit=30.0):
     end = time.monotonic() + limit
     while time.monotonic() < end and not happens(): time.sleep(0.02)
     return bool(happens())
 def health(name, port=None):
     client = socket.socket(socket.AF_INET if port else socket.AF_UNIX)
-    client.settimeout(10)
+    client.settimeout(60)
     client.connect(("127.0.0.1", port) if port else str(cfg.runtime_dir / "run" / name / "vault.sock"))
     client.sendall(b"GET /-/health HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n")
     return int(client.recv(64).split()[1])
@@ -115,7 +115,7 @@ class ProductSite:
         shell += ["sh", "-ec", AS_USER if self.lane.rootless else AS_ROOT, "sh", folder]
         python = "/usr/bin/python3" if self.lane.number == 4 else sys.executable
         words = [f"{name}={value}" for name, value in (settings | environment).items()]
-        done = self.lane.run(*shell, "env", *words, python, script, check=False, timeout=180)
+        done = self.lane.run(*shell, "env", *words, python, script, check=False, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         told = [line for line in done.stdout.splitlines() if line.startswith("TOLD ")]
         assert told, done.stdout + done.stderr

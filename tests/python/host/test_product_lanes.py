@@ -19,7 +19,7 @@ try:
     told["processes"] = len(supervisors())
     told["inside"] = until(lambda: "vault.sock" in podman("logs", "lane-life").stdout)
     podman("stop", "-t", "0", "lane-life")
-    told["ends with it"] = until(lambda: not supervisors(), 2)
+    told["ends with it"] = until(lambda: not supervisors(), 5)
     told["no socket"] = not (made.container_runtime_dir / "vault.sock").exists()
     box.start("lane-life")
     told["answers again"] = health("lane-life")
@@ -28,7 +28,7 @@ try:
     told["started"] = (ROOT / "w/log").read_text().split()
 finally:
     told["removed"] = [result.removed for result in box.stop(["lane-life"])]
-    told["none left"] = until(lambda: not supervisors(), 2)
+    told["none left"] = until(lambda: not supervisors(), 5)
     told["cleaned"] = launch.cleanup("lane-life", cfg=cfg)
 told["files"] = sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*lane-life*"))
 told["directory"] = made.container_runtime_dir.exists()
@@ -101,10 +101,10 @@ spec = dataclasses.replace(spec, env={"PORT": str(made.token_broker_port)}, loop
 try:
     box.run(spec)
     told = {"mode": cfg.services_mode, "answers": health("lane-tcp", made.token_broker_port)}
-    until(lambda: (ROOT / "w/answer").exists() and "done" in (ROOT / "w/answer").read_text(), 10)
+    until(lambda: (ROOT / "w/answer").exists() and "done" in (ROOT / "w/answer").read_text(), 60)
     told["inside"] = (ROOT / "w/answer").read_text()
 finally: box.stop(["lane-tcp"])
-told["none left"] = until(lambda: not supervisors(), 2)
+told["none left"] = until(lambda: not supervisors(), 5)
 told["cleaned"] = launch.cleanup("lane-tcp", cfg=cfg)
 tell(told)
 """,
@@ -138,7 +138,7 @@ eat = "head -c 200000000 /dev/zero | tail -c 190000000 >/dev/null"
 made, spec = supervised("lane-mem", "sh", "-c", eat, memory="64m", extra_args=("--memory-swap", "64m"))
 try:
     box.run(spec)
-    code = box.wait_for_exit("lane-mem", 60)
+    code = box.wait_for_exit("lane-mem", 300)
     told = {"code": code, "oom": podman("inspect", "-f", "{{.State.OOMKilled}}", "lane-mem").stdout.strip()}
 finally: box.stop(["lane-mem"]); launch.cleanup("lane-mem", cfg=cfg)
 tell(told)
@@ -172,7 +172,7 @@ def test_a_container_run_by_hand_is_supervised(name: str, lane_folder: Path) -> 
         .tell(
             """
 set_up()
-def verb(*words): return subprocess.run([sys.executable, "-m", "terok_sandbox.cli", *words], capture_output=True, text=True, timeout=60)
+def verb(*words): return subprocess.run([sys.executable, "-m", "terok_sandbox.cli", *words], capture_output=True, text=True, timeout=300)
 refused = verb("run", "lane-hand", "--scope", "s", "--no-gate", "--", "--privileged", IMAGE)
 told = {"refused": (refused.returncode, "--privileged" in refused.stderr, (cfg.runtime_dir / "run/lane-hand").exists())}
 done = verb("run", "lane-hand", "--scope", "s", "--no-gate", "--", "-d", "--label", "a=b", IMAGE, "sh", "-c", "ls /run/terok /usr/local/share/terok-sandbox/bridges; sleep 300")
@@ -181,7 +181,7 @@ try:
     told["answers"] = health("lane-hand")
     told["inside"] = until(lambda: {"vault.sock", "ensure-bridges.sh"} <= set(podman("logs", "lane-hand").stdout.split()))
 finally: podman("rm", "-f", "-t", "0", "lane-hand")
-told["none left"] = until(lambda: not supervisors(), 2)
+told["none left"] = until(lambda: not supervisors(), 5)
 told["cleanup"] = [verb("cleanup", "lane-hand").stdout.split("`")[0] for _ in range(2)]
 told["files"] = [str(p) for p in ROOT.rglob("*lane-hand*")]
 tell(told)

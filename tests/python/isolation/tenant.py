@@ -71,7 +71,7 @@ CALLER = """
 import base64, json, socket, sys
 def attempt(where, text):
     client = socket.socket(socket.AF_UNIX if isinstance(where, str) else socket.AF_INET)
-    client.settimeout(10)
+    client.settimeout(20)
     try:
         client.connect(where if isinstance(where, str) else ("127.0.0.1", where))
     except OSError as err:
@@ -79,6 +79,8 @@ def attempt(where, text):
     answer = b""
     try:
         client.sendall(text)
+        if not text.startswith(b"GET "):
+            client.shutdown(socket.SHUT_WR)  # else the signer waits for more; the others close after their answer
         while len(answer) < 65536:
             piece = client.recv(65536)
             if not piece:
@@ -231,7 +233,7 @@ class Tenant:
             input=given,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             env=self.environment() | more,
             cwd=self.folder,
             umask=0o022,
@@ -317,7 +319,7 @@ class Tenant:
     def hook(self, stage: str, box: Box, pid: int = 0) -> subprocess.CompletedProcess[str]:
         """Calls the hook to its end."""
         process = self.begin_hook(stage, box, pid)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def begin_hook(self, stage: str, box: Box, pid: int = 0) -> subprocess.Popen[str]:

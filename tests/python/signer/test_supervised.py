@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from host.ports import free_range
 from openssh_site import Bridged, Key, add, run
 from supervised_site import Site, alive, children, site, until  # noqa: F401
 from terok_sandbox.vault.store.db import CredentialDB
@@ -51,16 +52,16 @@ def test_a_locked_vault_closes_connections_and_heals_without_a_restart(site, db,
     start(site, 0, "c1", project_id="p", task_id="t")
     path = agent_socket(site, "c1")
     assert path.stat().st_mode & 0o777 == 0o600
-    assert until(lambda: "stays locked" in site.log(CIDS[0]))
+    assert until(lambda: "stays locked" in site.log(CIDS[0]), 60)
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(20)
+        client.settimeout(60)
         client.connect(str(path))
         client.sendall(len(token).to_bytes(4, "big") + token.encode())
         assert client.recv(1) == b""
     watchdog = site.watchdog(CIDS[0])
     unlock(site)
     place = {"TEROK_SSH_SIGNER_SOCKET": str(path)}
-    assert until(lambda: listed(tmp_path, token, **place) == [keys[0].fingerprint], 15)
+    assert until(lambda: listed(tmp_path, token, **place) == [keys[0].fingerprint], 60)
     assert site.watchdog(CIDS[0]) == watchdog
     log = site.log(CIDS[0])
     assert "the vault is locked" in log and token not in log
@@ -76,7 +77,7 @@ def test_locking_ends_open_connections(site, db, keys: list[Key]):  # noqa: F811
 
     def admitted() -> socket.socket | None:
         client = socket.socket(socket.AF_UNIX)
-        client.settimeout(20)
+        client.settimeout(60)
         client.connect(str(agent_socket(site, "c1")))
         client.sendall(len(token).to_bytes(4, "big") + token.encode() + b"\0\0\0\x01\x0b")
         if client.recv(5)[4:] == b"\x0c":
@@ -93,7 +94,7 @@ def test_locking_ends_open_connections(site, db, keys: list[Key]):  # noqa: F811
         assert client.recv(1) == b"", "closed within four seconds, nothing was asked"
     assert admitted() is None
     unlock(site)
-    assert until(lambda: (again := admitted()) and again.close() is None, 8), site.log(CIDS[0])
+    assert until(lambda: (again := admitted()) and again.close() is None, 60), site.log(CIDS[0])
 
 
 def test_no_key_of_one_container_is_listed_by_another(site, db, keys: list[Key], tmp_path):  # noqa: F811
@@ -119,8 +120,7 @@ def test_ports_serve_as_sockets_do_and_a_killed_worker_comes_back(site, db, keys
     unlock(site)
     add(db, "p", keys[0])
     token = db.create_token("p", "t", "p", "ssh")
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        ports = one.getsockname()[1], two.getsockname()[1]
+    ports = free_range(2)
     members = {"ipc_mode": "tcp", "tcp_port": ports[0], "ssh_signer_port": ports[1]}
     start(site, 0, "c1", project_id="p", task_id="t", **members)
     place = {"TEROK_SSH_SIGNER_PORT": str(ports[1])}

@@ -23,6 +23,8 @@ from host.processes import naming, until
 ANNOTATION = "terok.sandbox.sidecar"
 STAGES = ("createRuntime", "poststop")
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "supervisor"
+#: Seconds within which the end of a container or of a watchdog is followed: milliseconds, and what a busy machine adds.
+SOON = 5
 ROUTES = {"claude": {"upstream": "http://127.0.0.1:9", "auth_header": "dynamic", "auth_prefix": ""}}
 
 
@@ -73,7 +75,7 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def request(path: Path, target: str = "/-/health", timeout: float = 20) -> int:
+def request(path: Path, target: str = "/-/health", timeout: float = 60) -> int:
     """The HTTP status of a GET over a Unix socket."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(timeout)
@@ -184,7 +186,7 @@ class Site:
             input=json.dumps(state) if raw is None else raw,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
         )
 
     def pid_file(self, cid: str) -> Path:

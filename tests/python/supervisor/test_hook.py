@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from supervised_site import FIXTURES, Site, alive, children, request, until
+from supervised_site import FIXTURES, SOON, Site, alive, children, request, until
 
 CID = "a" * 64
 BAD_SIDECARS = json.loads((FIXTURES / "bad_sidecars.json").read_text())
@@ -28,7 +28,7 @@ def test_a_container_gets_a_supervisor_that_ends_with_it(site: Site) -> None:
     assert stat.S_IMODE((site.state / "logs" / f"{CID}.log").stat().st_mode) == 0o600
     assert f"serves {site.socket('c1')}" in site.hook_log
     site.end(pid)
-    assert until(lambda: not alive(watchdog), 1)
+    assert until(lambda: not alive(watchdog), SOON)
     assert not site.socket("c1").exists() and not site.pid_file(CID).exists()
     assert sidecar.exists() and site.socket("c1").parent.is_dir(), "the container may be started again"
     assert "the container has ended" in site.log(CID)

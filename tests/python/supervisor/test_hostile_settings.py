@@ -85,7 +85,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 def as_the_operator(*words: object, at: Path) -> subprocess.CompletedProcess[str]:
     argv = ["git", "-C", str(at), *map(str, words)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60, env=os.environ, check=False)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=180, env=os.environ, check=False)
 
 
 # improves: 22-S7-own-git-settings

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from lane import IMAGE, LANES, Lane
-from supervised_site import ANNOTATION, Site, alive, children, request, until
+from supervised_site import ANNOTATION, SOON, Site, alive, children, request, until
 
 
 @dataclass
@@ -56,21 +56,21 @@ def test_life_of_a_supervised_container(engine: Engine) -> None:
     assert seen.split() == ["ssh-agent.sock", "vault.sock"]
     first = site.watchdog(cid)
     engine.podman("stop", "-t", "0", "c1")
-    assert until(lambda: not alive(first), 1)
+    assert until(lambda: not alive(first), SOON)
     assert not site.socket("c1").exists() and not site.pid_file(cid).exists()
     engine.podman("start", "c1")
     assert request(site.socket("c1")) == 503 and site.watchdog(cid) != first
     engine.podman("restart", "-t", "0", "c1")
     assert request(site.socket("c1")) == 503 and len(site.supervisors()) == 2
     engine.remove("c1")
-    assert until(lambda: not site.supervisors(), 1)
+    assert until(lambda: not site.supervisors(), SOON)
     assert (site.state / "sidecar" / "c1.json").exists()
 
 
 def test_a_container_that_ends_by_itself(engine: Engine) -> None:
     cid = engine.start("c1", "sh", "-c", "exit 7")
     assert engine.podman("wait", "c1").stdout.strip() == "7"
-    assert until(lambda: not engine.site.supervisors(), 1)
+    assert until(lambda: not engine.site.supervisors(), SOON)
     assert not engine.site.pid_file(cid).exists()
 
 
@@ -108,9 +108,9 @@ def test_killed_processes_do_not_hurt_the_container(engine: Engine) -> None:
     engine.lane.run("/usr/bin/env", "python3", "-c", kill, str(worker))
     assert request(site.socket("c1")) == 503
     engine.lane.run("/usr/bin/env", "python3", "-c", kill, str(watchdog))
-    assert until(lambda: not site.supervisors(), 1)
+    assert until(lambda: not site.supervisors(), SOON)
     # A killed process is gone from the table a moment before its sockets are.
-    assert until(lambda: refuses(site.socket("c1")), 2)
+    assert until(lambda: refuses(site.socket("c1")), SOON)
     state = engine.podman("inspect", "--format", "{{.State.Status}}", "c1").stdout.strip()
     assert state == "running"
     engine.podman("restart", "-t", "0", "c1")
@@ -127,7 +127,7 @@ def test_it_does_not_keep_podman_waiting(engine: Engine) -> None:
     options = engine.options("c1", engine.site.sidecar("c1"))
     started = time.monotonic()
     assert engine.podman("run", "--rm", *options, "echo", "hello").stdout == "hello\n"
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 def test_twenty_at_once(at_site: Callable[[bool], Site]) -> None:
@@ -151,7 +151,7 @@ def test_twenty_at_once(at_site: Callable[[bool], Site]) -> None:
     running = [subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for argv in argvs]
     ids = {}
     for name, process in zip(names, running, strict=True):
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         ids[name] = out.strip()
     try:

@@ -117,7 +117,7 @@ def verb(site: Site, *words: str) -> str:
     env |= {"HOME": str(site.folder), "TEROK_ROOT": str(site.state), "TEROK_VAULT_DIR": str(site.vault)}
     env |= {"TEROK_SANDBOX_RUNTIME_DIR": str(site.runtime), "TEROK_CONFIG_FILE": str(site.folder / "config.yml")}
     argv = [sys.executable, "-m", "terok_sandbox.cli", "vault", *words]
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
