@@ -27,6 +27,8 @@ FORBIDDEN = [
     )
 ]  # fmt: skip
 
+#: Files that pytest knows by the folder they lie in.
+OWN_FOLDERS = {"conftest.py", "__init__.py"}
 #: Names of lints.
 ALLOWED = {'todo = "warn"'}
 
@@ -67,7 +69,7 @@ def twins(paths: list[Path]):
     """Python files of the tests with one name in two folders: pytest imports them by their bare name."""
     seen: dict[str, Path] = {}
     for path in paths:
-        if path.suffix == ".py" and path.is_relative_to(ROOT / "tests/python") and path.name != "conftest.py":
+        if path.suffix == ".py" and path.is_relative_to(ROOT / "tests/python") and path.name not in OWN_FOLDERS:
             if path.name in seen:
                 yield f"{path.relative_to(ROOT)}: {seen[path.name].relative_to(ROOT)} has the same name"
             seen[path.name] = path
