@@ -43,7 +43,7 @@ pub fn run(order: &Order) -> u8 {
     match prepare(order, lock) {
         Ok((pidfile, rest)) => {
             let (sidecar, container, services) = rest;
-            watchdog::run(Duty { sidecar, pidfile, container, teller, services })
+            watchdog::run(Duty { sidecar, pidfile, container, teller, services, locked: None })
         }
         Err(error) => {
             teller.failed(&error);

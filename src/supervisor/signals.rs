@@ -57,14 +57,15 @@ impl Signals {
         }
     }
 
-    /// Undoes the blocking; for a forked worker, which has handlers of its own.
+    /// Undoes the blocking; for a forked worker, which has handlers of its own. The relayed signals wait until it has
+    /// those, [`Signals::listen`]: as they are ignored until then, they would be lost.
     pub fn unblock() {
-        // SAFETY: the set is initialised before use.
-        unsafe {
-            let mut set = std::mem::zeroed::<libc::sigset_t>();
-            libc::sigemptyset(&mut set);
-            libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
-        }
+        mask(&[LOCK, LOOK]);
+    }
+
+    /// Lets the relayed signals through, now that somebody hears them.
+    pub fn listen() {
+        mask(&[]);
     }
 
     /// Takes all pending signals.
@@ -81,6 +82,19 @@ impl Signals {
             }
         }
         taken
+    }
+}
+
+/// Makes these the only blocked signals of the thread.
+fn mask(blocked: &[Signal]) {
+    // SAFETY: the set is initialised before use.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&mut set);
+        for signal in blocked {
+            libc::sigaddset(&mut set, signal.as_raw());
+        }
+        libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
     }
 }
 

@@ -19,6 +19,7 @@ use crate::folderwatch::FolderWatch;
 use crate::harden;
 use crate::paths;
 use crate::service::Shift;
+use crate::signals::Signals;
 
 const TRY_EVERY: Duration = Duration::from_secs(5);
 /// A keyring opens without leaving a trace in any file, so it is asked from time to time.
@@ -30,13 +31,19 @@ const HEAD_START: Duration = Duration::from_millis(20);
 /// Files are often made in several steps.
 const SETTLE: Duration = Duration::from_millis(20);
 
-/// Keeps the vault open as long as it may be, for the services.
-pub async fn keep_trying(sidecar: Sidecar, shift: Shift) {
+/// Keeps the vault open as long as it may be, for the services. One that was `locked` before
+/// stays so, as if somebody had said it again.
+pub async fn keep_trying(sidecar: Sidecar, locked: Option<Signs>, shift: Shift) {
     let mut keeper = Keeper { sidecar: Arc::new(sidecar), shift, phase: Phase::Due };
     let (lock, look) = (signal(SignalKind::user_defined1()), signal(SignalKind::user_defined2()));
     let (Ok(mut lock), Ok(mut look)) = (lock, look) else {
         return keeper.shift.vault.set(VaultState::Locked("signals cannot be received".into()));
     };
+    if let Some(signs) = locked {
+        keeper.obey().await;
+        keeper.phase = Phase::Ordered(signs);
+    }
+    Signals::listen();
     tokio::time::sleep(HEAD_START).await;
     let vault_folder = keeper.sidecar.db_path.parent().map(Path::to_path_buf).unwrap_or_default();
     let watch = FolderWatch::on([keeper.sidecar.runtime_dir.as_path(), &vault_folder]);
@@ -71,9 +78,9 @@ struct Opened {
 }
 
 /// Fingerprints of the files of which a change may make the vault open, or closed.
-type Signs = Vec<Option<Sign>>;
+pub type Signs = Vec<Option<Sign>>;
 /// Device, inode, size and time of a file.
-type Sign = (u64, u64, u64, i64, i64);
+pub type Sign = (u64, u64, u64, i64, i64);
 
 struct Keeper {
     sidecar: Arc<Sidecar>,
@@ -176,7 +183,7 @@ impl Keeper {
     }
 
     fn signs(&self) -> Signs {
-        watched_files(&self.sidecar).iter().map(|f| sign(f)).collect()
+        signs(&self.sidecar)
     }
 }
 
@@ -251,6 +258,11 @@ fn watched_files(sidecar: &Sidecar) -> Vec<PathBuf> {
     let mut files = vec![vault.clone(), log, paths::session_file(sidecar), sealed_file(sidecar)];
     files.extend(base::config::sources_in(base::path::Namespace::current()).into_iter().map(|(_, path)| path));
     files
+}
+
+/// What they look like now.
+pub fn signs(sidecar: &Sidecar) -> Signs {
+    watched_files(sidecar).iter().map(|file| sign(file)).collect()
 }
 
 /// Nothing for a missing file.

@@ -18,7 +18,8 @@ use crate::fault::SupervisorError;
 use crate::pidfile::PidFile;
 use crate::ready::Teller;
 use crate::service::{Endpoint, Service};
-use crate::signals::Signals;
+use crate::signals::{self, Signals};
+use crate::unlock::{self, Signs};
 use crate::worker;
 
 /// A worker that has lived this long is healthy again.
@@ -37,6 +38,8 @@ pub struct Duty {
     pub teller: Teller,
     /// What to serve.
     pub services: Vec<Box<dyn Service>>,
+    /// What the vault's files looked like when somebody had it locked; the next worker keeps to that.
+    pub locked: Option<Signs>,
 }
 
 /// Binds, serves until the container or somebody ends it, and cleans up; the exit status.
@@ -119,18 +122,19 @@ fn watch(duty: &mut Duty, bound: &[Endpoint], signals: &Signals) -> u8 {
 }
 
 /// Blocks until something is to be done.
-fn wait(duty: &Duty, signals: &Signals, worker: Option<Pid>, until: Option<Instant>) -> Happening {
-    let handle = duty.container.handle();
+fn wait(duty: &mut Duty, signals: &Signals, worker: Option<Pid>, until: Option<Instant>) -> Happening {
     loop {
         let left = until.map(|u| u.saturating_duration_since(Instant::now()));
+        let handle = duty.container.handle();
         let look = handle.is_none().then_some(LOOK_EVERY);
         poll(signals.as_fd(), handle.map(AsFd::as_fd), [left, look].into_iter().flatten().min());
         let taken = signals.take();
         if taken.stop {
             return Happening::Stop("asked to stop");
         }
-        if let (Some(signal), Some(worker)) = (taken.relay, worker) {
-            let _ = rustix::process::kill_process(worker, signal);
+        if let Some(signal) = taken.relay {
+            duty.locked = (signal == signals::LOCK).then(|| unlock::signs(&duty.sidecar));
+            let _ = worker.map(|worker| rustix::process::kill_process(worker, signal));
         }
         if duty.container.has_ended() {
             return Happening::Stop("the container has ended");

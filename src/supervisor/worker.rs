@@ -65,7 +65,7 @@ async fn serve(duty: &mut Duty, bound: &[Endpoint]) -> Result<(), SupervisorErro
         tasks.push(tokio::task::spawn_local(keep(service, serving, shift.clone())));
     }
     let tidying = tokio::task::spawn_local(tidy(shift.vault.clone()));
-    let unlocking = tokio::task::spawn_local(unlock::keep_trying(duty.sidecar.clone(), shift));
+    let unlocking = tokio::task::spawn_local(unlock::keep_trying(duty.sidecar.clone(), duty.locked.clone(), shift));
     let served: Vec<String> = bound.iter().map(ToString::to_string).collect();
     duty.teller.ready(&served.join(" "));
     harden::release_memory();

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -163,6 +164,26 @@ def test_supervisors_drop_the_vault_on_request_until_they_are_told_to_look(locke
     assert until(lambda: not is_open(locked), 4)
     unlock(locked)
     assert until(lambda: is_open(locked), 4), "unlocking counts as well"
+
+
+def test_the_next_worker_keeps_a_vault_locked_that_somebody_locked(locked: Site) -> None:
+    def replace(*orders: bool) -> None:
+        """Kill the worker, and say something before anybody else can hear it."""
+        (worker,) = children(locked.watchdog(CID))
+        os.kill(worker, signal.SIGKILL)
+        for order in orders:
+            assert _lib.supervisor_tell_all(order, locked.state) == [(CID, None)]
+        assert until(lambda: children(locked.watchdog(CID)) not in ([], [worker]), 10)
+
+    unlock(locked)
+    assert until(lambda: is_open(locked), 30)
+    for orders in [(True,), ()]:
+        replace(*orders)
+        assert not until(lambda: is_open(locked), 1), locked.log(CID)
+    unlock(locked)
+    assert until(lambda: is_open(locked), 30), "unlocking counts"
+    replace()
+    assert until(lambda: is_open(locked), 30), "and still does with the next worker"
 
 
 def test_requests_under_way_are_answered_when_the_vault_is_locked(locked: Site) -> None:
