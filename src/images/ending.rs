@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
-/// How often is looked.
-const TICK: Duration = Duration::from_millis(50);
+/// How often is looked, and asked.
+const TICK: Duration = Duration::from_millis(200);
 /// For podman, to clean up after a step that was ended.
 const CLEAN_UP: Duration = Duration::from_secs(20);
 /// For a child that was asked to end.
@@ -38,17 +38,13 @@ fn tell(root: Pid, what: Signal) {
     let _ = rustix::process::kill_process(root, what);
 }
 
-/// Asks the runners of steps to end, until the child ends; false when there are none, or it takes too long.
+/// Asks the runners of steps to end, until the child ends; false when there are none, or it takes too long. A runner that
+/// is asked before its container is there goes on, so it is asked again.
 fn ended_with_its_step(root: Pid) -> bool {
-    let mut asked = Vec::new();
-    let mut ask = || {
-        for runner in runners_below(root) {
-            if !asked.contains(&runner) {
-                let _ = rustix::process::kill_process(runner, Signal::TERM);
-                asked.push(runner);
-            }
-        }
-        !asked.is_empty()
+    let ask = || {
+        let runners = runners_below(root);
+        runners.iter().for_each(|runner| _ = rustix::process::kill_process(*runner, Signal::TERM));
+        !runners.is_empty()
     };
     ask() && ended_within(root, CLEAN_UP, || _ = ask())
 }

@@ -276,6 +276,29 @@ fn a_build_can_be_given_up() {
     assert!(started.elapsed().as_secs() < 20);
 }
 
+/// A stand-in for the program that runs a step for podman: asked too early, it goes on.
+const RUNNER: &str = r#"
+trap 'echo >> "$0.asked"; [ "$(wc -l < "$0.asked")" -lt 2 ] || exit 0' TERM
+echo > "$0.ready"
+while :; do sleep 0.05; done
+"#;
+
+#[test]
+fn a_build_that_is_given_up_ends_its_step_first_and_may_clean_up() {
+    let step = r#"bash -c 'exec -a buildah-oci-runtime bash "$0"' "$0.runner"; echo > "$0.cleaned"; exit 1"#;
+    let fake = Fake::new(&[], step);
+    let beside = |name: &str| fake.folder.path().join(name);
+    fs::write(beside("podman.runner"), RUNNER).unwrap();
+    let mut text = Vec::new();
+    let watch = || beside("podman.runner.ready").exists();
+    let mut output = Output { writer: &mut text, inherit: false, watch: Some(&watch) };
+    let build = argv::Build { tag: "x:1".into(), ..argv::Build::default() };
+    let fault = runner::build(&fake.podman(), &build, &mut output).unwrap_err();
+    assert_eq!(fault.code(), "interrupted");
+    assert!(beside("podman.cleaned").exists());
+    assert_eq!(fs::read_to_string(beside("podman.runner.asked")).unwrap().lines().count(), 2);
+}
+
 #[test]
 fn a_sidecar_needs_its_program_and_no_agents() {
     let fake = Fake::new(&[], "exit 0");
