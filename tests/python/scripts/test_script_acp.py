@@ -61,7 +61,10 @@ def test_vibe_sees_its_prompt_and_trust_and_leaves_no_prompt_behind(acp_box):
 
 def test_vibe_passes_signals_on_and_reports_the_adapters_own_status(acp_box):
     acp_box.program("vibe-acp", "#!/bin/bash\ntrap 'echo got; exit 4' TERM\necho up; while :; do sleep 0.1; done\n")
-    script = "terok-vibe-acp & p=$!; sleep 1; kill -TERM $p; wait $p; echo $?; ls ~/.vibe/prompts"
+    script = """
+        terok-vibe-acp >/srv/out & p=$!; until grep -qs up /srv/out; do sleep 0.05; done
+        kill -TERM $p; wait $p; status=$?; cat /srv/out; echo $status; ls ~/.vibe/prompts
+    """
     assert acp_box.bash(script, **ENV).out == "up\ngot\n4\n"
 
 

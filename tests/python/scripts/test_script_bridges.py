@@ -35,7 +35,7 @@ def test_vault_that_comes_late(box):
     script = f"source ensure-bridges.sh; {late} SECONDS=0; {ask('TCP:127.0.0.1:9419')}; echo \" $SECONDS\""
     result = box.bash(script, **VAULT)
     assert result.out.startswith("HELLO"), result.err
-    assert 1 <= int(result.out.split()[1]) <= 6
+    assert 1 <= int(result.out.split()[1]) <= 20
 
 
 def test_vault_whose_socket_is_replaced(box):
@@ -80,7 +80,8 @@ def test_gate_listens_on_the_loopback_only(box, env):
 def test_sourcing_again_starts_nothing_and_a_dead_relay_comes_back(box):
     script = f"""
         source ensure-bridges.sh; {COUNT}; source ensure-bridges.sh; {COUNT}
-        kill $(</tmp/.terok/gate.pid); sleep 0.3; {COUNT}; source ensure-bridges.sh; {COUNT}
+        relay=$(</tmp/.terok/gate.pid); kill $relay; while kill -0 $relay 2>/dev/null; do sleep 0.05; done
+        {COUNT}; source ensure-bridges.sh; {COUNT}
     """
     result = box.bash(script, **VAULT, **GATE, **SIGNER)
     assert (result.out.split(), result.err) == (["3", "3", "2", "3"], "")
@@ -122,7 +123,7 @@ def test_pid_folder_is_private(box):
 
 def test_a_taken_port_is_told_once(box):
     script = """
-        socat TCP-LISTEN:9419,bind=127.0.0.1 - & sleep 0.5
+        socat TCP-LISTEN:9419,bind=127.0.0.1 - & until grep -q '0100007F:24CB .* 0A ' /proc/net/tcp; do sleep 0.05; done
         for i in 1 2 3; do source ensure-bridges.sh; done
     """
     result = box.bash(script, **VAULT)
@@ -171,7 +172,8 @@ def test_agent_handshake(box):
 def test_agent_token_is_in_no_argument(box):
     script = f"""
         {serve("UNIX-LISTEN:/run/terok/ssh-agent.sock")} source ensure-bridges.sh
-        sleep 3 | socat - UNIX-CONNECT:$SSH_AUTH_SOCK >/dev/null & sleep 1; cat /proc/[0-9]*/cmdline | tr '\\0' ' '
+        sleep 60 | socat - UNIX-CONNECT:$SSH_AUTH_SOCK >/dev/null &
+        until grep -qs ssh-agent-bridge.sh /proc/[0-9]*/cmdline; do sleep 0.05; done; cat /proc/[0-9]*/cmdline | tr '\\0' ' '
     """
     out = box.bash(script, **SIGNER).out
     assert "ssh-agent-bridge.sh" in out and SIGNER["TEROK_SSH_SIGNER_TOKEN"] not in out

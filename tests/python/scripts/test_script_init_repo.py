@@ -215,7 +215,7 @@ def test_nothing_to_clone(box):
 
 
 def test_open_stdin_without_terminal_does_not_hang(box):
-    result = box.bash("timeout 10 init-ssh-and-repo.sh < <(sleep 60); echo $?", timeout=20)
+    result = box.bash("timeout 50 init-ssh-and-repo.sh < <(sleep 60); echo $?", timeout=120)
     assert ">> init complete" in result.out and "\n0\n" in result.out
 
 

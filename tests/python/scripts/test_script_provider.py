@@ -38,7 +38,7 @@ def oc_box(box):
 
 
 def call(box, command: str, models: str = "alias-huge,zeta,alpha", **env):
-    wait = "for i in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/9419) 2>/dev/null && break; sleep 0.05; done"
+    wait = "for i in $(seq 600); do (exec 3<>/dev/tcp/127.0.0.1/9419) 2>/dev/null && break; sleep 0.05; done"
     serve = f"python3 /srv/service.py {models} 2>/dev/null & {wait};" if models else ""
     return box.bash(f"{serve} {command}", **{**ENV, **env})
 

@@ -46,7 +46,7 @@ http.server.HTTPServer(("127.0.0.1", 9419), S).serve_forever()
 def sync(box, options="", models="b a", key="terok-p-1"):
     (box.base / "srv/mistral.py").write_text(MISTRAL)
     (box.base / "srv/models").write_text(models)
-    wait = "for i in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/9419) 2>/dev/null && break; sleep 0.05; done"
+    wait = "for i in $(seq 600); do (exec 3<>/dev/tcp/127.0.0.1/9419) 2>/dev/null && break; sleep 0.05; done"
     env = {"MISTRAL_API_KEY": key} if key else {}
     return box.bash(f"python3 /srv/mistral.py & {wait}; vibe-model-sync {options}", **env)
 
@@ -133,7 +133,10 @@ def test_codex_login_relay(box):
     box.program("ip", "#!/bin/sh\necho '2: eth0 inet 127.0.0.2/8 brd x scope global eth0'\n")
     box.program("codex", "#!/bin/sh\necho \"codex $*\"; printf ping | socat -t 5 - TCP:127.0.0.2:1455,retry=20,interval=0.1; exit 4\n")
     serve = "socat TCP-LISTEN:1455,bind=127.0.0.1,fork SYSTEM:'tr a-z A-Z' &"
-    result = box.bash(f"{serve} setup-codex-auth.sh; echo $?; sleep 0.3; grep -c '0200007F:05AF .* 0A ' /proc/net/tcp")
+    served = "until grep -q '0100007F:05AF .* 0A ' /proc/net/tcp; do sleep 0.05; done"
+    left = "grep -c '0200007F:05AF .* 0A ' /proc/net/tcp"
+    gone = f"for i in $(seq 100); do [ $({left}) = 0 ] && break; sleep 0.05; done; {left}"
+    result = box.bash(f"{serve} {served}; setup-codex-auth.sh; echo $?; {gone}")
     assert result.out.splitlines() == ["codex login", "PING4", "0"]
     box.program("ip", "#!/bin/sh\n")
     assert box.run("setup-codex-auth.sh").status == 1

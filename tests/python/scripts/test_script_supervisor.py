@@ -9,12 +9,12 @@ LISTEN = "socat UNIX-LISTEN:/run/terok/vault.sock,fork - </dev/null >/dev/null 2
 
 
 def init(box, before: str, **env: str):
-    return box.bash(f"{before} init-ssh-and-repo.sh", uid=0, timeout=20, **env)
+    return box.bash(f"{before} init-ssh-and-repo.sh", uid=0, timeout=120, **env)
 
 
 @pytest.mark.parametrize(
     "before",
-    [MOUNT, MOUNT + f"{LISTEN} sleep 0.5; kill -9 $!; test -S /run/terok/vault.sock || exit 1; "],
+    [MOUNT, MOUNT + f"{LISTEN} until test -S /run/terok/vault.sock; do sleep 0.05; done; kill -9 $!; "],
     ids=["no socket", "a socket nobody listens on"],
 )
 def test_no_supervisor_ends_with_one_named_cause(box, before: str) -> None:
