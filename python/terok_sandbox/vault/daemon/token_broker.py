@@ -82,7 +82,10 @@ class VaultProxy(Served):
         await in_thread(self._start)
 
     async def stop(self) -> None:
-        """Stop serving and close the vault; requests under way get a second. May be called at any time, also twice."""
+        """Stop serving and close the vault. May be called at any time, also twice.
+
+        Requests under way get a second, a login that its vendor is renewing gets up to five.
+        """
         await in_thread(self._stop)
 
     def _start(self) -> None:
