@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from host.ports import free_port
+import host.ports
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 MODEL_SERVER = REPOSITORY / "tests/fakes/model_server.py"
@@ -50,7 +50,7 @@ class Site:
     def __init__(self, root: Path, base: str, image: str) -> None:
         self.root, self.base, self.image = root, base, image
         self.home, self.state, self.temp = root / "home", root / "state", root / "tmp"
-        self.port = free_port()
+        self.port = host.ports.free_port()
         self.key = f"sk-e2e-{secrets.token_hex(24)}"
         self._count = 0
 
