@@ -14,6 +14,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 /// How often is looked, and asked.
 const TICK: Duration = Duration::from_millis(200);
+/// After so long a step that has begun has its container.
+const SETTLED: Duration = Duration::from_secs(1);
 /// For podman, to clean up after a step that was ended.
 const CLEAN_UP: Duration = Duration::from_secs(20);
 /// For a child that was asked to end.
@@ -38,12 +40,18 @@ fn tell(root: Pid, what: Signal) {
     let _ = rustix::process::kill_process(root, what);
 }
 
-/// Asks the runners of steps to end, until the child ends; false when there are none, or it takes too long. A runner that
-/// is asked before its container is there goes on, so it is asked again.
+/// Asks the runners of steps to end, again and again, until the child ends; false when there are none, or it takes too
+/// long. A runner that is asked while it makes its container would go without it, and podman wait for ever: each is given
+/// a moment first.
 fn ended_with_its_step(root: Pid) -> bool {
-    let ask = || {
+    let mut seen: HashMap<Pid, Instant> = HashMap::new();
+    let mut ask = || {
         let runners = runners_below(root);
-        runners.iter().for_each(|runner| _ = rustix::process::kill_process(*runner, Signal::TERM));
+        for runner in &runners {
+            if seen.entry(*runner).or_insert_with(Instant::now).elapsed() >= SETTLED {
+                let _ = rustix::process::kill_process(*runner, Signal::TERM);
+            }
+        }
         !runners.is_empty()
     };
     ask() && ended_within(root, CLEAN_UP, || _ = ask())
