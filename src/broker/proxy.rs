@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
-use vault::{Owner, Store, TokenRow, VaultCell, VaultError};
+use vault::{Owner, Store, TokenRow, UNLOCK_WAIT, VaultCell, VaultError};
 
 use crate::audit::Audit;
 use crate::forward::{Answer, Forwarder, Outgoing, is_harmless, is_repeatable};
@@ -25,6 +25,9 @@ use crate::upload::{Progress, Upload};
 use crate::usage::Usage;
 
 const HEALTH: &str = "/-/health";
+/// How long a question after the health waits for a running unlock. Launchers, which want to know that somebody is here,
+/// wait not much longer; an unlock that asks a person may take its time.
+const HEALTH_WAIT: Duration = Duration::from_millis(500);
 /// How much of a refused request's body is read, so that the client gets to see the refusal.
 const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
@@ -75,12 +78,14 @@ impl Proxy {
         if is_refused(request.method()) {
             return Refusal::NotFound.response();
         }
-        let Some(vault) = self.vault.wait().await else {
+        let path = request.uri().path();
+        let asks_health = path == HEALTH && matches!(*request.method(), Method::GET | Method::HEAD);
+        let patience = if asks_health { HEALTH_WAIT } else { UNLOCK_WAIT };
+        let Some(vault) = self.vault.wait_at_most(patience).await else {
             tracing::info!(method = %request.method(), status = 503, "the vault is locked");
             return Refusal::VaultLocked.response();
         };
-        let path = request.uri().path();
-        if path == HEALTH && matches!(*request.method(), Method::GET | Method::HEAD) {
+        if asks_health {
             return healthy();
         }
         let mut account = Account::new(&self.audit, request.method().as_str(), path);

@@ -1,9 +1,9 @@
 //! Opening the vault: at once, and again whenever something changed that could make it open; closing it when it is locked.
 //!
 //! Invariants: the key derivation runs beside the services, never before them; a tier that asks a device is asked again
-//! only after a change, or when the disk was in the way; a vault that does not exist is not created; nothing secret is logged. When the place that the
-//! passphrase came from is emptied, the database is closed and its key is wiped, whatever request is under way. A vault
-//! that was replaced or changed its key is opened anew.
+//! only after a change, or when the disk was in the way; a vault that does not exist is not created; nothing secret is
+//! logged. When the place that the passphrase came from is emptied, the database is closed and its key is wiped, whatever
+//! request is under way. A vault that was replaced or changed its key is opened anew.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,8 +31,8 @@ const HEAD_START: Duration = Duration::from_millis(20);
 /// Files are often made in several steps.
 const SETTLE: Duration = Duration::from_millis(20);
 
-/// Keeps the vault open as long as it may be, for the services. One that was `locked` before
-/// stays so, as if somebody had said it again.
+/// Keeps the vault open as long as it may be, for the services. One that was `locked` before stays so, as if somebody
+/// had said it again.
 pub async fn keep_trying(sidecar: Sidecar, locked: Option<Signs>, shift: Shift) {
     let mut keeper = Keeper { sidecar: Arc::new(sidecar), shift, phase: Phase::Due };
     let (lock, look) = (signal(SignalKind::user_defined1()), signal(SignalKind::user_defined2()));

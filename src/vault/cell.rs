@@ -65,6 +65,11 @@ impl VaultCell {
     ///
     /// Must run inside a tokio runtime with time enabled.
     pub async fn wait(&self) -> Option<Arc<Store>> {
+        self.wait_at_most(UNLOCK_WAIT).await
+    }
+
+    /// As [`Self::wait`], with a wait of `limit` at most.
+    pub async fn wait_at_most(&self, limit: Duration) -> Option<Arc<Store>> {
         match self.state() {
             VaultState::Open(store) => return Some(store),
             VaultState::Locked(_) => return None,
@@ -72,7 +77,7 @@ impl VaultCell {
         }
         let mut watcher = self.0.subscribe();
         let settled = watcher.wait_for(|state| !matches!(state, VaultState::Unlocking));
-        match tokio::time::timeout(UNLOCK_WAIT, settled).await {
+        match tokio::time::timeout(limit, settled).await {
             Ok(Ok(state)) => match &*state {
                 VaultState::Open(store) => Some(store.clone()),
                 _ => None,

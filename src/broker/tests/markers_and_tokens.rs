@@ -245,6 +245,10 @@ fn requests_wait_for_the_first_unlock() {
     assert!(began.elapsed() >= Duration::from_millis(250));
     unlocker.join().unwrap();
 
+    stage.cell.set(VaultState::Unlocking);
+    let health = stage.ask("GET /-/health", &[]);
+    assert_eq!(health.status(), 503, "a launcher is told that somebody is here while the unlock takes its time");
+
     stage.cell.set(VaultState::Locked("no passphrase".into()));
     for request in ["GET /-/health", "POST /v1/x"] {
         let reply = stage.ask(request, &["Content-Length: 0"]);

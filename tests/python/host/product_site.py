@@ -51,6 +51,10 @@ def until(happens, limit=30.0):
     while time.monotonic() < end and not happens(): time.sleep(0.02)
     return bool(happens())
 def health(name, port=None):
+    # While the vault is being opened, the answer is 503.
+    until(lambda: asked_once(name, port) == 200)
+    return asked_once(name, port)
+def asked_once(name, port):
     client = socket.socket(socket.AF_INET if port else socket.AF_UNIX)
     client.settimeout(60)
     client.connect(("127.0.0.1", port) if port else str(cfg.runtime_dir / "run" / name / "vault.sock"))

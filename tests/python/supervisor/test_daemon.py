@@ -154,7 +154,7 @@ def test_requests_wait_for_the_first_unlock(site: Site) -> None:
     make_vault(site)
     (site.runtime / "vault.passphrase").write_text("pw\n")
     assert site.hook("createRuntime", CID, site.sidecar("c1"), site.container()).returncode == 0
-    assert request(site.socket("c1")) == 200
+    assert request(site.socket("c1"), "/v1/models") == 401, "judged by an open vault"
 
 
 def test_the_launchers_configuration_is_the_daemons(site: Site) -> None:
@@ -164,7 +164,7 @@ def test_the_launchers_configuration_is_the_daemons(site: Site) -> None:
     config.write_text("credentials:\n  passphrase: pw\n")
     sidecar = site.sidecar("c1", environment={"TEROK_CONFIG_FILE": str(config), "LD_PRELOAD": "/evil.so"})
     assert site.hook("createRuntime", CID, sidecar, site.container()).returncode == 0
-    assert request(site.socket("c1")) == 200
+    assert until(lambda: request(site.socket("c1")) == 200, 30)
     assert "passphrase from `config`" in site.log(CID)
 
 
