@@ -110,8 +110,15 @@ def building(front: Front, project: str) -> Iterator[subprocess.Popen[bytes]]:
         build.wait(60)
         # A step of a build that was ended goes on by itself.
         subprocess.run(["pkill", "-KILL", "-f", "echo at work; i=0"], check=False)
-        for left in front.site.podman("ps", "-aq", "--external").split():
-            front.site.podman("rm", "-f", "-t", "0", left, check=False)
+        until(lambda: not left_over(front), "no container of the build", 60)
+
+
+def left_over(front: Front) -> bool:
+    """Whether there were containers, which are removed, or podman could not tell, as when one goes while it looks."""
+    listed = front.site.run("podman", "ps", "-aq", "--external")
+    for left in listed.stdout.split():
+        front.site.podman("rm", "-f", "-t", "0", left, check=False)
+    return bool(listed.returncode or listed.stdout.split())
 
 
 async def used(tui: Tui) -> None:
