@@ -15,15 +15,18 @@ and runs under ``tests/host/with-test-host --net`` when root, as it is when not.
 from __future__ import annotations
 
 import functools
+import json
 import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,6 +166,23 @@ def _fixture(name: str):
 rootless = _fixture("rootless")
 rootful = _fixture("rootful")
 podman5 = _fixture("podman5")
+
+
+@pytest.fixture
+def in_lane(rootless: Lane, lane_folder: Path) -> Callable[[str], Any]:
+    """Runs Python text as the lane's user; the value it gives to ``tell`` comes back."""
+
+    def run(text: str) -> Any:
+        script = lane_folder / "script.py"
+        paths = [entry for entry in sys.path if entry]
+        head = f"import json, sys\nsys.path[:0] = {paths!r}\ntell = lambda v: print('TOLD ' + json.dumps(v))\n"
+        script.write_text(head + text)
+        done = rootless.run(sys.executable, script, check=False, timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        told = [line for line in done.stdout.splitlines() if line.startswith("TOLD ")]
+        return json.loads(told[-1].removeprefix("TOLD "))
+
+    return run
 
 
 def summary(reasons: Sequence[str]) -> list[str]:
