@@ -101,6 +101,7 @@ check: dev
 docs: dev
 	@$(BIN)/python tools/reference.py
 	@$(BIN)/python tools/improvements.py
+	@$(BIN)/python tools/security.py
 
 bench: dev
 	@benches/run

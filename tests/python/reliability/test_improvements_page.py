@@ -86,7 +86,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_tests_are_found_and_findings_named(tool: ModuleType, tree: Path) -> None:
-    assert [(tag.ids, tag.test) for tag in tool.all_tags(tree)] == [
+    assert [(tag.ids, tag.test) for tag in tool.tagged_tests.all_tags(tree, "improves")] == [
         (("1-kept",), "src/room/part.rs::survives"),
         (("2-told", "1-kept"), "src/room/part.rs::names_the_cause"),
         (("1-kept",), None),
@@ -95,7 +95,11 @@ def test_tests_are_found_and_findings_named(tool: ModuleType, tree: Path) -> Non
         (("3-unknown",), "tests/python/room/test_part.py::test_other"),
         (("1-kept",), None),
     ]
-    found = list(tool.findings(tool.read_points(tree), tool.all_tags(tree)))
+    found = list(
+        tool.tagged_tests.findings(
+            (point.id for point in tool.read_points(tree)), tool.tagged_tests.all_tags(tree, "improves"), tool.POINTS
+        )
+    )
     assert len(found) == 3
     assert sum("no test below" in line for line in found) == 2
     assert any("`3-unknown` is not in" in line for line in found)
@@ -106,7 +110,7 @@ def test_a_point_without_a_test_and_an_old_page_fail(tool: ModuleType, tree: Pat
     (tree / "src/room/part.rs").write_text("//! Duty.\n")
     assert tool.main(["--check"], tree) == 1
     said = capsys.readouterr().out
-    assert "no test shows `2-told`: Causes are named" in said and "out of date" in said
+    assert "no test shows `2-told`" in said and "out of date" in said
     assert not (tree / tool.PAGE).exists()
     (tree / "tests/python/room/test_part.py").write_text("# improves: 1-kept 2-told\ndef test_kept(): ...\n")
     assert tool.main([], tree) == 0
