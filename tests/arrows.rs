@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str], bool)] = &[
     ("terok-gate", &["terok-base", "terok-mirror", "terok-server"], true),
     ("terok-images", &["terok-base", "terok-podman"], false),
     ("terok-mirror", &["terok-base"], false),
+    ("terok-nft", &["terok-base"], false),
     ("terok-podman", &["terok-base"], false),
     ("terok-project", &["terok-base"], false),
     ("terok-sandbox-room", &["terok-base", "terok-podman", "terok-wire"], false),
