@@ -113,7 +113,7 @@ async fn brokering(dir: &Path) {
     let config = BrokerConfig {
         routes_path: dir.join("routes.json"),
         audit_path: Some(dir.join("audit.jsonl")),
-        owner: Owner { scope: "proj".into(), subject: "task".into() },
+        owner: Owner::new("proj", "task"),
         markers: Markers::default(),
         lock_dir: dir.join("locks"),
     };

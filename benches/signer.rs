@@ -47,7 +47,7 @@ fn signing(dir: &Path) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let store = Store::open(&dir.join("credentials.db"), &Secret::new("bench")).expect("a vault");
-        let access = Access::Tokens(Owner { scope: SCOPE.into(), subject: SUBJECT.into() });
+        let access = Access::Tokens(Owner::new(SCOPE, SUBJECT));
         let agent = Agent::new(access, VaultCell::open(Arc::new(store)));
         let listener = base::socket::bind_unix(&dir.join("signer.sock")).expect("a socket");
         announce("ready");

@@ -15,14 +15,13 @@ pub const PHANTOM_CREDENTIALS_MARKER: &str = "terok-proxy-phantom-token:vault-ha
 pub const CODEX_SHARED_OAUTH_MARKER: &str = "terok-proxy-codex-oauth-marker:vault-handles-real-auth";
 
 const PROVIDERS: [(&str, &str); 2] = [(PHANTOM_CREDENTIALS_MARKER, "claude"), (CODEX_SHARED_OAUTH_MARKER, "codex")];
-/// Labels of a marker in a container that an older launcher did not name.
+/// Labels of a marker where every token is admitted.
 const STATIC: &str = "__static__";
 const DEFAULT_SET: &str = "default";
 
 /// The owner of a container's tokens, from its sidecar.
 pub fn owner_of(sidecar: &Sidecar) -> Owner {
-    let (scope, subject) = sidecar.token_owner();
-    Owner { scope: scope.to_owned(), subject: subject.to_owned() }
+    sidecar.token_owner().map_or(Owner::Unknown, |(scope, subject)| Owner::new(scope, subject))
 }
 
 /// Which markers are accepted.
@@ -59,13 +58,16 @@ impl Markers {
         let Some((_, provider)) = PROVIDERS.iter().find(|(marker, _)| *marker == token) else {
             return Ok(None);
         };
-        if !self.allows(provider) || !alive(owner, vault)? {
+        if !self.allows(provider) || !is_live(owner, vault)? {
             return Ok(None);
         }
-        let label = |text: &str| if owner.is_open() { STATIC } else { text }.to_owned();
+        let (scope, subject) = match owner {
+            Owner::Container { scope, subject } => (scope.as_str(), subject.as_str()),
+            Owner::Unknown | Owner::Everyone => (STATIC, STATIC),
+        };
         Ok(Some(TokenRow {
-            scope: label(&owner.scope),
-            subject: label(&owner.subject),
+            scope: scope.to_owned(),
+            subject: subject.to_owned(),
             credential_set: self.credential_set.clone(),
             provider: (*provider).to_owned(),
         }))
@@ -76,7 +78,7 @@ impl Markers {
     /// # Errors
     /// The vault's read failures.
     pub fn credentials(&self, owner: &Owner, vault: &Store) -> Result<Vec<(String, String)>, VaultError> {
-        if !alive(owner, vault)? {
+        if !is_live(owner, vault)? {
             return Ok(Vec::new());
         }
         let names = PROVIDERS.iter().map(|(_, name)| *name).filter(|name| self.allows(name));
@@ -84,9 +86,9 @@ impl Markers {
     }
 }
 
-/// Of a container without labels nothing can be revoked, so nothing is asked.
-fn alive(owner: &Owner, vault: &Store) -> Result<bool, VaultError> {
-    Ok(owner.is_open() || vault.has_live_token(owner)?)
+/// A service that admits every token has no container whose tokens could be revoked.
+fn is_live(owner: &Owner, vault: &Store) -> Result<bool, VaultError> {
+    Ok(*owner == Owner::Everyone || vault.has_live_token(owner)?)
 }
 
 #[cfg(test)]
@@ -102,7 +104,7 @@ mod tests {
     #[test]
     fn a_sidecar_says_what_counts() {
         let mut sidecar = Sidecar { project_id: "p".into(), task_id: "t".into(), ..Sidecar::default() };
-        assert_eq!(owner_of(&sidecar), Owner { scope: "p".into(), subject: "t".into() });
+        assert_eq!(owner_of(&sidecar), Owner::new("p", "t"));
         assert_eq!(Markers::of(&sidecar), Markers::default());
         sidecar.credential_set = "work".into();
         sidecar.shared_logins = Some(vec!["codex".into()]);
@@ -114,7 +116,7 @@ mod tests {
     #[test]
     fn markers_need_the_allowance_and_a_live_token() {
         let (_dir, store) = vault();
-        let owner = Owner { scope: "p".into(), subject: "t".into() };
+        let owner = Owner::new("p", "t");
         let some = Markers { allowed: Some(vec!["codex".into()]), credential_set: "team".into() };
         let labels = |token: &str| some.labels(token, &owner, &store).unwrap();
         assert_eq!(labels(CODEX_SHARED_OAUTH_MARKER), None);
@@ -130,10 +132,15 @@ mod tests {
         assert_eq!(some.credentials(&owner, &store).unwrap(), []);
     }
 
+    // holds: no-owner-no-access
     #[test]
-    fn an_unnamed_container_is_served_as_before() {
+    fn marker_without_an_owner_stands_for_nothing() {
         let (_dir, store) = vault();
-        let found = Markers::default().labels(PHANTOM_CREDENTIALS_MARKER, &Owner::default(), &store).unwrap().unwrap();
+        store.create_token("p", "t", "default", "claude").unwrap();
+        let labels = |owner: Owner| Markers::default().labels(PHANTOM_CREDENTIALS_MARKER, &owner, &store).unwrap();
+        assert_eq!(labels(owner_of(&Sidecar::default())), None);
+        assert_eq!(Markers::default().credentials(&Owner::Unknown, &store).unwrap(), []);
+        let found = labels(Owner::Everyone).unwrap();
         assert_eq!((found.scope.as_str(), found.credential_set.as_str()), (STATIC, "default"));
     }
 }

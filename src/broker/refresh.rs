@@ -15,7 +15,7 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use vault::{Store, VaultError, VaultState};
+use vault::{Owner, Store, VaultError, VaultState};
 
 use crate::endpoint::{Endpoint, EndpointError, Fresh, now};
 use crate::proxy::Proxy;
@@ -191,8 +191,10 @@ impl Proxy {
 
     /// The logins that this container may use and that have a token endpoint.
     fn logins(&self, store: &Store) -> Result<Vec<Login>, VaultError> {
-        let mut pairs =
-            if self.owner.is_open() { store.credential_rows()? } else { store.credentials_in_use(&self.owner)? };
+        let mut pairs = match self.owner {
+            Owner::Everyone => store.credential_rows()?,
+            _ => store.credentials_in_use(&self.owner)?,
+        };
         pairs.extend(self.markers.credentials(&self.owner, store)?);
         pairs.sort();
         pairs.dedup();

@@ -24,7 +24,7 @@ fn broker_serve(
 ) -> PyResult<ServerRef> {
     let vault = VaultCell::open(store.0.clone());
     let config =
-        BrokerConfig { routes_path, audit_path, lock_dir, owner: Owner::default(), markers: Markers::default() };
+        BrokerConfig { routes_path, audit_path, lock_dir, owner: Owner::Everyone, markers: Markers::default() };
     let broker = py.detach(|| Broker::new(config, vault)).map_err(to_py)?;
     ServerRef::start(py, broker, socket_path, port)
 }

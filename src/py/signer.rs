@@ -20,7 +20,7 @@ fn signer_serve(
     socket_path: Option<PathBuf>,
     port: u16,
 ) -> PyResult<ServerRef> {
-    let access = scope.map_or_else(|| Access::Tokens(Owner::default()), Access::Scope);
+    let access = scope.map_or_else(|| Access::Tokens(Owner::Everyone), Access::Scope);
     ServerRef::start(py, Agent::new(access, VaultCell::open(store.0.clone())), socket_path, port)
 }
 

@@ -1,5 +1,6 @@
 //! Bindings of the `vault` room: the store as a class, passphrase resolution as functions.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use serde_json::{Map, Value};
 
-use crate::convert::{from_py, to_py};
+use crate::convert::{Typed, from_py, to_py};
 
 fn check<T>(outcome: Result<T, VaultError>) -> PyResult<T> {
     outcome.map_err(crate::errors::to_py)
@@ -100,6 +101,14 @@ impl StoreRef {
     fn lookup_token<'py>(&self, py: Python<'py>, token: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         let row = self.run(py, |s| s.lookup_token(token))?;
         row.map(|r| to_py(py, &r)).transpose()
+    }
+
+    /// The binding that all tokens among the values share.
+    fn binding<'py>(&self, py: Python<'py>, variables: HashMap<String, Typed>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let mut sorted: Vec<(&str, &str)> = variables.iter().map(|(n, v)| (n.as_str(), &**v)).collect();
+        sorted.sort_unstable();
+        let found = self.run(py, |s| s.binding(sorted))?;
+        found.map(|binding| to_py(py, &binding)).transpose()
     }
 
     fn list_tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -196,6 +205,12 @@ fn vault_write_session_file(py: Python<'_>, path: PathBuf, passphrase: String) -
     check(py.detach(|| passphrase::write_session_file(&path, &secret)))
 }
 
+/// The phantom tokens among the values of `variables`.
+#[pyfunction]
+fn vault_tokens_in(variables: HashMap<String, Typed>) -> Vec<String> {
+    variables.values().flat_map(|value| ::vault::token::find(value)).map(str::to_owned).collect()
+}
+
 #[pyfunction]
 fn vault_check_scope(scope: &str) -> PyResult<()> {
     check(::vault::sshkey::check_scope(scope))
@@ -222,5 +237,6 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(vault_resolve_passphrase, m)?)?;
     m.add_function(wrap_pyfunction!(vault_generate_passphrase, m)?)?;
     m.add_function(wrap_pyfunction!(vault_write_session_file, m)?)?;
+    m.add_function(wrap_pyfunction!(vault_tokens_in, m)?)?;
     m.add_function(wrap_pyfunction!(vault_check_scope, m)?)
 }

@@ -1,12 +1,10 @@
 //! Which scope a connection may use, asked anew for every listing and every signature.
 
 use base::secret::Secret;
+use vault::token::SSH_PROVIDER;
 use vault::{Store, VaultError};
 
 use crate::Access;
-
-/// Provider that tokens for the signer are minted for.
-const PROVIDER: &str = "ssh";
 
 /// What a connection has shown.
 pub enum Pass {
@@ -26,7 +24,7 @@ impl Access {
             (Self::Scope(scope), _) => Ok(Some(scope.clone())),
             (Self::Tokens(owner), Pass::Token(token)) => {
                 let found = owner.token(store, token.expose())?;
-                Ok(found.filter(|row| row.provider == PROVIDER).map(|row| row.scope))
+                Ok(found.filter(|row| row.provider == SSH_PROVIDER).map(|row| row.scope))
             }
             (Self::Tokens(_), Pass::Fixed) => Ok(None),
         }

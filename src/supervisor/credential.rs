@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use broker::{Broker, BrokerConfig, Markers};
+use broker::{Broker, BrokerConfig, Markers, Owner};
 use wire::sidecar::Sidecar;
 
 use crate::fault::SupervisorError;
@@ -60,6 +60,9 @@ impl Service for CredentialService {
     }
 
     fn serve(&self, shift: Shift) -> Result<Serving, SupervisorError> {
+        if self.config.owner == Owner::Unknown {
+            tracing::warn!("the sidecar names no owner of this container's tokens: every token is refused");
+        }
         let broker = Broker::new(self.config.clone(), shift.vault.clone());
         self.listening.serve(broker.map_err(|error| SupervisorError::service(NAME, error))?, shift)
     }

@@ -27,8 +27,7 @@ impl SigningService {
     pub fn new(sidecar: &Sidecar) -> Result<Self, SupervisorError> {
         let port = sidecar.ssh_signer_port;
         let listening = Listening::plan(NAME, sidecar, "ssh-agent.sock", "ssh_signer_port", port)?;
-        let (scope, subject) = sidecar.token_owner();
-        Ok(Self { listening, owner: Owner { scope: scope.to_owned(), subject: subject.to_owned() } })
+        Ok(Self { listening, owner: broker::owner_of(sidecar) })
     }
 }
 
@@ -64,7 +63,7 @@ mod tests {
         };
         let service = SigningService::new(&sidecar).unwrap();
         assert_eq!(service.listening.endpoint().to_string(), "/r/run/c/ssh-agent.sock");
-        assert_eq!(service.owner, Owner { scope: "p".into(), subject: "t".into() });
+        assert_eq!(service.owner, Owner::new("p", "t"));
         sidecar.ipc_mode = IpcMode::Tcp;
         let refused = SigningService::new(&sidecar).err().unwrap();
         assert!(matches!(refused, SupervisorError::Port { key: "ssh_signer_port", .. }), "{refused}");

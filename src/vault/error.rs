@@ -87,6 +87,24 @@ pub enum VaultError {
         /// The record.
         what: String,
     },
+    /// An environment holds a phantom token that has no owner in this vault.
+    #[error("cannot bind the phantom token in variable `{}`: the vault does not know it", base::text::sanitize_tty(.variable))]
+    UnboundToken {
+        /// The variable.
+        variable: String,
+    },
+    /// An environment holds phantom tokens of two owners.
+    #[error(
+        "cannot bind the phantom tokens in variables `{}` and `{}`: they belong to two containers",
+        base::text::sanitize_tty(.first),
+        base::text::sanitize_tty(.second)
+    )]
+    MixedTokens {
+        /// Variable with the first owner's token.
+        first: String,
+        /// Variable with the other one's.
+        second: String,
+    },
     /// A credential scope is malformed.
     #[error("invalid scope `{}`: {why}", base::text::sanitize_tty(.scope))]
     Scope {
@@ -186,6 +204,8 @@ impl Fault for VaultError {
             Self::Io { .. } => "vault-io",
             Self::Database { .. } => "vault-database",
             Self::Record { .. } => "vault-record",
+            Self::UnboundToken { .. } => "vault-token-unbound",
+            Self::MixedTokens { .. } => "vault-tokens-mixed",
             Self::Scope { .. } => "vault-scope",
             Self::Comment(_) => "vault-comment",
             Self::KeyType(_) => "vault-key-type",
@@ -215,6 +235,9 @@ impl Fault for VaultError {
             Self::Busy(_) => "try again in a moment; if it stays so, look for a hanging process with `fuser`",
             Self::ReadOnly(_) => "check owner, mode and mount of the file and its directory",
             Self::Full(_) => "free some space and repeat the command; the stored credentials are intact",
+            Self::UnboundToken { .. } | Self::MixedTokens { .. } => {
+                "assemble the environment again with `assemble_container_env`, once for each container"
+            }
             Self::KeyLocked => "give the passphrase, or remove it with `ssh-keygen -p` from a copy of the file",
             Self::KeyType(_) => "use an ed25519, RSA or ECDSA key; `ssh-keygen -t ed25519` makes one",
             Self::ShortKey(_) => "use at least 2048 bits, or an ed25519 key",
@@ -245,6 +268,8 @@ impl Fault for VaultError {
             | Self::KeyFile { .. }
             | Self::ShortKey(_)
             | Self::NoKey { .. }
+            | Self::UnboundToken { .. }
+            | Self::MixedTokens { .. }
             | Self::KeyName(_) => Kind::Value,
             Self::Seal { .. } | Self::Closed | Self::Crypto(_) | Self::Database { .. } | Self::Record { .. } => {
                 Kind::Runtime

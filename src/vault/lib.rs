@@ -3,6 +3,7 @@
 //! Invariants: the file is never opened without a key and never written in plain text; a token is looked up in the file
 //! at every use, so revoking it acts at once; no secret appears in an error or a log line.
 
+pub mod binding;
 pub mod cell;
 pub mod credential;
 pub mod encrypt;
@@ -20,6 +21,7 @@ pub mod sshkey;
 pub mod store;
 pub mod token;
 
+pub use binding::Binding;
 pub use cell::{UNLOCK_WAIT, VaultCell, VaultState};
 pub use error::VaultError;
 pub use owner::Owner;

@@ -1,32 +1,48 @@
-//! Whose token is it: the one rule by which every service of a container tells its own tokens from others'.
+//! Decides whose token it is: the one rule by which every service of a container tells its own tokens from others'.
 //!
-//! The HTTP broker and the SSH signer ask here, so that they cannot come to differ. An owner is read from the sidecar
-//! (`wire::sidecar::Sidecar::token_owner`); an empty label leaves that label open, and an owner with neither label is
-//! one that an older launcher did not name.
+//! The HTTP broker and the SSH signer share this rule, so that they cannot come to differ. A container's owner is read
+//! from its sidecar (`wire::sidecar::Sidecar::token_owner`).
+//!
+//! Invariants:
+//! - an owner that is not known admits no token;
+//! - a container's owner has both labels, and a token must carry exactly these;
+//! - only a program that embeds a service on a vault of its own can admit every token, and it says so.
 
 use crate::error::VaultError;
 use crate::store::Store;
 use crate::token::TokenRow;
 
-/// The labels that a container's tokens carry; an empty text leaves the label open.
+/// Whose tokens count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Owner {
-    /// Required scope.
-    pub scope: String,
-    /// Required subject.
-    pub subject: String,
+pub enum Owner {
+    /// No token counts: nothing says whose they would be.
+    #[default]
+    Unknown,
+    /// The tokens of one container.
+    Container {
+        /// Required scope; never empty.
+        scope: String,
+        /// Required subject; never empty.
+        subject: String,
+    },
+    /// Every live token of the vault.
+    Everyone,
 }
 
 impl Owner {
-    /// True when nothing is known about this container's tokens, so that all of them count.
-    pub fn is_open(&self) -> bool {
-        self.scope.is_empty() && self.subject.is_empty()
+    /// The owner with these labels; unknown when either is empty, because an open label would admit strangers' tokens.
+    pub fn new(scope: impl Into<String>, subject: impl Into<String>) -> Self {
+        let (scope, subject) = (scope.into(), subject.into());
+        if scope.is_empty() || subject.is_empty() { Self::Unknown } else { Self::Container { scope, subject } }
     }
 
     /// True when a token with these labels belongs here.
     pub fn admits(&self, labels: &TokenRow) -> bool {
-        let fits = |required: &str, label: &str| required.is_empty() || required == label;
-        fits(&self.scope, &labels.scope) && fits(&self.subject, &labels.subject)
+        match self {
+            Self::Unknown => false,
+            Self::Container { scope, subject } => *scope == labels.scope && *subject == labels.subject,
+            Self::Everyone => true,
+        }
     }
 
     /// What `token` is bound to when it lives and belongs here; unknown, revoked and foreign ones look the same.
@@ -38,17 +54,16 @@ impl Owner {
     }
 }
 
-const MATCHES: &str = "(?1 = '' OR scope = ?1) AND (?2 = '' OR subject = ?2)";
-
 impl Store {
     /// True while the owner has at least one token that was not revoked.
     ///
     /// # Errors
     /// The store's read failures.
     pub fn has_live_token(&self, owner: &Owner) -> Result<bool, VaultError> {
+        let (condition, labels) = matching(owner);
         self.with(|c| {
-            c.prepare_cached(&format!("SELECT EXISTS (SELECT 1 FROM proxy_tokens WHERE {MATCHES})"))?
-                .query_row([&owner.scope, &owner.subject], |row| row.get(0))
+            c.prepare_cached(&format!("SELECT EXISTS (SELECT 1 FROM proxy_tokens WHERE {condition})"))?
+                .query_row(rusqlite::params_from_iter(labels), |row| row.get(0))
         })
     }
 
@@ -57,14 +72,24 @@ impl Store {
     /// # Errors
     /// The store's read failures.
     pub fn credentials_in_use(&self, owner: &Owner) -> Result<Vec<(String, String)>, VaultError> {
+        let (condition, labels) = matching(owner);
         self.with(|c| {
             c.prepare_cached(&format!(
-                "SELECT DISTINCT credential_set, provider FROM proxy_tokens WHERE {MATCHES} \
+                "SELECT DISTINCT credential_set, provider FROM proxy_tokens WHERE {condition} \
                  ORDER BY credential_set, provider"
             ))?
-            .query_map([&owner.scope, &owner.subject], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map(rusqlite::params_from_iter(labels), |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect()
         })
+    }
+}
+
+/// The SQL condition for the owner's tokens, and its parameters.
+fn matching(owner: &Owner) -> (&'static str, Vec<&str>) {
+    match owner {
+        Owner::Unknown => ("FALSE", Vec::new()),
+        Owner::Container { scope, subject } => ("scope = ?1 AND subject = ?2", vec![scope, subject]),
+        Owner::Everyone => ("TRUE", Vec::new()),
     }
 }
 
@@ -73,27 +98,42 @@ mod tests {
     use super::*;
     use base::secret::Secret;
 
-    fn owner(scope: &str, subject: &str) -> Owner {
-        Owner { scope: scope.into(), subject: subject.into() }
-    }
-
     // improves: 21-5.12-markers-scoped
+    // holds: token-of-one-container
     #[test]
-    fn a_token_belongs_to_one_owner() {
+    fn token_is_admitted_by_its_own_container_alone() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("db"), &Secret::new("x")).unwrap();
         let token = store.create_token("p", "t", "default", "gh").unwrap();
-        for (scope, subject, ours) in
-            [("p", "t", true), ("", "t", true), ("", "", true), ("p", "u", false), ("q", "t", false), ("", "u", false)]
-        {
-            let owner = owner(scope, subject);
+        for (owner, ours) in [
+            (Owner::new("p", "t"), true),
+            (Owner::new("p", "u"), false),
+            (Owner::new("q", "t"), false),
+            (Owner::Everyone, true),
+        ] {
             assert_eq!(owner.token(&store, &token).unwrap().is_some(), ours, "{owner:?}");
             assert_eq!(store.has_live_token(&owner).unwrap(), ours, "{owner:?}");
         }
-        assert!(owner("", "").is_open() && !owner("", "t").is_open());
         store.revoke_tokens("p", "t").unwrap();
-        assert!(!store.has_live_token(&owner("p", "t")).unwrap());
-        assert_eq!(owner("p", "t").token(&store, &token).unwrap(), None);
+        assert!(!store.has_live_token(&Owner::new("p", "t")).unwrap());
+        assert_eq!(Owner::new("p", "t").token(&store, &token).unwrap(), None);
+    }
+
+    // holds: no-owner-no-access
+    #[test]
+    fn owner_without_both_labels_admits_no_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("db"), &Secret::new("x")).unwrap();
+        let tokens = [("p", "t"), ("", "t"), ("p", ""), ("", "")]
+            .map(|(scope, subject)| store.create_token(scope, subject, "default", "gh").unwrap());
+        for owner in [Owner::default(), Owner::new("", ""), Owner::new("", "t"), Owner::new("p", "")] {
+            assert_eq!(owner, Owner::Unknown);
+            for token in &tokens {
+                assert_eq!(owner.token(&store, token).unwrap(), None);
+            }
+            assert!(!store.has_live_token(&owner).unwrap());
+            assert_eq!(store.credentials_in_use(&owner).unwrap(), []);
+        }
     }
 
     #[test]
@@ -106,8 +146,8 @@ mod tests {
             store.create_token("p", subject, set, provider).unwrap();
         }
         let pairs = |owner: &Owner| store.credentials_in_use(owner).unwrap();
-        assert_eq!(pairs(&owner("p", "t")), [("default".into(), "claude".into()), ("work".into(), "gh".into())]);
-        assert_eq!(pairs(&owner("", "")).len(), 3);
-        assert_eq!(pairs(&owner("p", "v")), []);
+        assert_eq!(pairs(&Owner::new("p", "t")), [("default".into(), "claude".into()), ("work".into(), "gh".into())]);
+        assert_eq!(pairs(&Owner::Everyone).len(), 3);
+        assert_eq!(pairs(&Owner::new("p", "v")), []);
     }
 }

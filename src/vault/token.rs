@@ -12,6 +12,19 @@ use crate::store::Store;
 /// What every phantom token begins with.
 pub const PREFIX: &str = "terok-p-";
 
+/// Hexadecimal digits after [`PREFIX`].
+const DIGITS: usize = 32;
+/// Provider of tokens that open the SSH signer.
+pub const SSH_PROVIDER: &str = "ssh";
+
+/// The phantom tokens inside a text, whatever surrounds them.
+pub fn find(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices(PREFIX).filter_map(|(at, _)| {
+        let token = text.get(at..at + PREFIX.len() + DIGITS)?;
+        token[PREFIX.len()..].bytes().all(|digit| digit.is_ascii_hexdigit()).then_some(token)
+    })
+}
+
 /// What a token is bound to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TokenRow {
@@ -137,6 +150,17 @@ mod tests {
         assert_eq!(store.revoke_tokens("p", "t").unwrap(), 0);
         assert_eq!(store.lookup_token(&token).unwrap(), None);
         assert!(store.lookup_token(&other).unwrap().is_some());
+    }
+
+    #[test]
+    fn tokens_are_found_inside_other_text() {
+        let token = format!("{PREFIX}{}", "0a".repeat(16));
+        let found = |text: &str| find(text).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(found(&format!("Bearer {token}, \"{token}\"x")), [token.clone(), token.clone()]);
+        assert_eq!(found(&format!("{token}ff")).len(), 1);
+        for text in ["", PREFIX, "terok-p-xyz", &token[..39], &format!("{PREFIX}{}", "ä".repeat(16))] {
+            assert!(found(text).is_empty(), "{text}");
+        }
     }
 
     #[test]

@@ -227,16 +227,21 @@ impl Sidecar {
     }
 
     /// Scope and subject of this container's phantom tokens: what the launcher says; else project and task; else, for a
-    /// standalone launch with a scope, that scope and the container's name. Both are empty in a sidecar that says
-    /// nothing, as older launchers wrote it for tokens minted under a run id.
-    pub fn token_owner(&self) -> (&str, &str) {
-        let said = [(&self.token_scope, &self.token_subject), (&self.project_id, &self.task_id)];
-        if let Some((scope, subject)) =
-            said.into_iter().find(|(scope, subject)| !scope.is_empty() || !subject.is_empty())
-        {
-            return (scope, subject);
-        }
-        if self.scope_id.is_empty() { ("", "") } else { (&self.scope_id, &self.container_name) }
+    /// standalone launch with a scope, that scope and the container's name. `None` when the sidecar names no owner, or
+    /// only half of one: such a container has no tokens.
+    pub fn token_owner(&self) -> Option<(&str, &str)> {
+        let named = [
+            (&self.token_scope, &self.token_subject),
+            (&self.project_id, &self.task_id),
+            (&self.scope_id, &self.container_name),
+        ];
+        let named = named.map(|(scope, subject)| (scope.as_str(), subject.as_str()));
+        let (scope, subject) = match named {
+            [token, ..] if token != ("", "") => token,
+            [_, task, _] if task != ("", "") => task,
+            [.., standalone] => standalone,
+        };
+        (!scope.is_empty() && !subject.is_empty()).then_some((scope, subject))
     }
 
     /// The directory that is mounted at `/run/terok`.
@@ -363,26 +368,33 @@ mod tests {
         assert!(matches!(Sidecar::parse(b"{"), Err(SidecarError::Syntax(_))));
     }
 
+    // holds: no-owner-no-access
     #[test]
-    fn whose_tokens_a_container_has() {
-        let owner = |scope_id: &str, project: &str, task: &str, token: (&str, &str)| {
+    fn token_owner_is_named_whole_or_absent() {
+        let owner = |scope_id: &str, task: (&str, &str), token: (&str, &str)| {
             let sidecar = Sidecar {
                 container_name: "c".into(),
                 scope_id: scope_id.into(),
-                project_id: project.into(),
-                task_id: task.into(),
+                project_id: task.0.into(),
+                task_id: task.1.into(),
                 token_scope: token.0.into(),
                 token_subject: token.1.into(),
                 ..Sidecar::default()
             };
-            let (scope, subject) = sidecar.token_owner();
-            format!("{scope}/{subject}")
+            sidecar.token_owner().map(|(scope, subject)| format!("{scope}/{subject}"))
         };
-        assert_eq!(owner("s", "p", "t", ("standalone", "run1")), "standalone/run1");
-        assert_eq!(owner("s", "p", "t", ("", "")), "p/t");
-        assert_eq!(owner("s", "", "t", ("", "")), "/t");
-        assert_eq!(owner("s", "", "", ("", "")), "s/c");
-        assert_eq!(owner("", "", "", ("", "")), "/");
+        assert_eq!(owner("s", ("p", "t"), ("standalone", "run1")).unwrap(), "standalone/run1");
+        assert_eq!(owner("s", ("p", "t"), ("", "")).unwrap(), "p/t");
+        assert_eq!(owner("s", ("", ""), ("", "")).unwrap(), "s/c");
+        for (scope_id, task, token) in [
+            ("", ("", ""), ("", "")),
+            ("", ("p", ""), ("", "")),
+            ("s", ("", "t"), ("", "")),
+            ("s", ("p", "t"), ("p", "")),
+            ("s", ("p", "t"), ("", "t")),
+        ] {
+            assert_eq!(owner(scope_id, task, token), None, "{scope_id} {task:?} {token:?}");
+        }
     }
 
     #[test]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from terok_executor.container.context import GateGrant, LaunchContext, TokenBinding
 
 if TYPE_CHECKING:
     from terok_sandbox.config import SandboxConfig
@@ -21,7 +23,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ContainerEnvSpec:
-    """What to assemble. ``installed`` names the entries in the image; ``None`` or empty means unknown: mount all."""
+    """What to assemble. ``installed`` names the entries in the image; ``None`` or empty means unknown: mount all.
+
+    ``gate`` is the container's access to the git gate; ``code_repo`` or ``clone_from`` then hold its address.
+    """
 
     task_id: str
     provider_name: str
@@ -53,15 +58,20 @@ class ContainerEnvSpec:
     envs_dir: Path | None = None
     extra_volumes: tuple[VolumeSpec, ...] = ()
     installed: frozenset[str] | None = None
+    gate: GateGrant | None = None
 
 
 @dataclass(frozen=True)
 class ContainerEnvResult:
-    """Environment variables, volumes in mount order, and the task's directory on the host."""
+    """Environment variables, volumes in mount order, the task's directory on the host, and the launch's context.
+
+    Pass *context* on to :meth:`~terok_executor.AgentRunner.launch_prepared` together with the environment.
+    """
 
     env: dict[str, str]
     volumes: tuple[VolumeSpec, ...]
     task_dir: Path
+    context: LaunchContext = field(default_factory=LaunchContext)
 
 
 def assemble_container_env(
@@ -95,8 +105,26 @@ def assemble_container_env(
         _warn_of_leaks(Path(plain["envs_dir"]))
     grants = {} if caller_manages_vault else _mint(spec, roster, cfg)
     env = _lib.agents_environment_variables(plain, table, grants, services)
+    if spec.gate is not None:
+        env["TEROK_GATE_TOKEN"] = spec.gate.token
     task_dir = spec.task_dir or Path(tempfile.mkdtemp(prefix=f"terok-executor-{spec.task_id}-"))
-    return ContainerEnvResult(env, (*mounts, *spec.extra_volumes), task_dir)
+    volumes = (*mounts, *spec.extra_volumes)
+    return ContainerEnvResult(env, volumes, task_dir, _context(spec, roster, grants, volumes))
+
+
+def _context(
+    spec: ContainerEnvSpec, roster: AgentRoster, grants: dict[str, Any], volumes: tuple[VolumeSpec, ...]
+) -> LaunchContext:
+    from terok_executor.container.context import shared_logins
+
+    tokens = [grant["token"] for grant in grants.get("providers", ())] + [grants.get("ssh_token")]
+    return LaunchContext(
+        binding=TokenBinding(spec.credential_scope, spec.task_id, spec.credential_set) if any(tokens) else None,
+        tokens=tuple(token for token in tokens if token),
+        gate=spec.gate,
+        shared_logins=shared_logins(roster, volumes),
+        unrestricted=spec.unrestricted,
+    )
 
 
 def _services(cfg: SandboxConfig, per_container: PerContainerResources | None) -> dict[str, Any]:
@@ -114,7 +142,7 @@ def _plain(spec: ContainerEnvSpec) -> dict[str, Any]:
 
     out: dict[str, Any] = {}
     for key, value in vars(spec).items():
-        if key == "extra_volumes":
+        if key in ("extra_volumes", "gate"):
             continue
         value = sorted(value) if isinstance(value, (frozenset, set)) else value
         out[key] = str(value) if isinstance(value, Path) else value
@@ -139,8 +167,6 @@ def _mint(spec: ContainerEnvSpec, roster: AgentRoster, cfg: SandboxConfig) -> di
 
 def _mint_from(db: Any, spec: ContainerEnvSpec, roster: AgentRoster) -> dict[str, Any]:
     """The tokens of this container; those of an earlier container of the same task end with it."""
-    from terok_executor.container import minted
-
     scope, subject, chosen = spec.credential_scope, spec.task_id, spec.credential_set
     stored = set(db.list_credentials(chosen))
     kinds = {
@@ -152,8 +178,6 @@ def _mint_from(db: Any, spec: ContainerEnvSpec, roster: AgentRoster) -> dict[str
         db.revoke_tokens(scope, subject)
         tokens = {name: db.create_token(scope, subject, chosen, name) for name in kinds}
         ssh = db.create_token(scope, subject, scope, "ssh") if db.list_ssh_keys_for_scope(scope) else None
-    for token in filter(None, (*tokens.values(), ssh)):
-        minted.remember(token, minted.Binding(scope, subject, chosen))
     granted = [{"provider": name, "credential_type": kinds[name], "token": tokens[name]} for name in kinds]
     return {"providers": granted, "ssh_token": ssh}
 

@@ -1,17 +1,18 @@
 """The last steps of a launch, shared by the runner and by callers that prepare their own environment.
 
-What the sidecar says beyond the caller's words is read off the environment and the mounts: the one repository that the
-gate serves, whose tokens the container holds, which shared logins it was given.
+What the container may use (the repository behind the gate, its tokens, shared logins) comes from the launch's context;
+see :mod:`terok_executor.container.context`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from terok_executor.container import gating, minted
+from terok_executor.container import gating
+from terok_executor.container.context import LaunchContext, resolve
 
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ _PORT_VARIABLES = (
     ("TEROK_GATE_PORT", "gate_port"),
 )
 _HOST_ALIAS = "host.containers.internal"
-#: Providers whose credential file in the shared mount holds a fixed marker that the broker can stand in for.
-_MARKED = ("claude", "codex")
 
 
 def launch(
@@ -58,6 +57,7 @@ def launch(
     task_id: str,
     dossier_path: Path | str | None,
     per_container: PerContainerResources | None,
+    context: LaunchContext | None,
 ) -> str:
     """Write the sidecar and start the container; see :meth:`AgentRunner.launch_prepared`."""
     from terok_sandbox.launch import allocate_per_container_resources, guarded
@@ -74,15 +74,15 @@ def launch(
         full_env = _with_ports(env, resources) if cfg.services_mode == "tcp" else _with_sockets(env)
         runtime_dir = resources.container_runtime_dir
         runtime_mount = VolumeSpec(runtime_dir, CONTAINER_RUNTIME_DIR, sharing=Sharing.SHARED, live=True)
+        granted = resolve(context, full_env, volumes, cfg=cfg, roster=roster, unrestricted=unrestricted)
         sidecar = _write_sidecar(
-            cfg, name, resources, full_env, project_id=project_id, task_id=task_id, dossier_path=dossier_path,
-            shared_logins=shared_logins(roster, volumes),
-        )  # fmt: skip
+            cfg, name, resources, granted, project_id=project_id, task_id=task_id, dossier_path=dossier_path
+        )
         ports = (resources.gate_port, resources.token_broker_port, resources.ssh_signer_port)
         spec = RunSpec(
             container_name=name, image=image, env=full_env, volumes=(*volumes, runtime_mount), command=tuple(command),
             task_dir=Path(task_dir), gpu_enabled=gpu, memory=memory, cpus=cpus, extra_args=tuple(extra_args or ()),
-            unrestricted=unrestricted, sealed=sealed, hostname=hostname, runtime=runtime,
+            unrestricted=granted.unrestricted, sealed=sealed, hostname=hostname, runtime=runtime,
             annotations={**(annotations or {}), SIDECAR_ANNOTATION: str(sidecar)},
             loopback_ports=tuple(port for port in ports if port is not None),
         )  # fmt: skip
@@ -126,38 +126,27 @@ def _refresh_routes(cfg: SandboxConfig) -> None:
         print(f"Warning [vault]: the broker's routes could not be renewed: {error}", file=sys.stderr)
 
 
-def shared_logins(roster: AgentRoster, volumes: Iterable[VolumeSpec]) -> tuple[str, ...]:
-    """The providers whose shared login a container with these mounts has: their credential file is there, read-only."""
-    shadowed = {volume.container_path for volume in volumes if volume.read_only}
-    found = []
-    for name in _MARKED:
-        route, entry = roster.vault_routes.get(name), roster.auth_providers.get(name)
-        if route and entry and f"{entry.container_mount}/{route.credential_file}" in shadowed:
-            found.append(name)
-    return tuple(found)
-
-
 def _write_sidecar(
     cfg: SandboxConfig,
     name: str,
     resources: PerContainerResources,
-    env: Mapping[str, str],
+    granted: LaunchContext,
     **members: Any,
 ) -> Path:
     from terok_executor.container.build import BuildError
     from terok_executor.container.sidecar import write_supervisor_sidecar
 
-    if "TEROK_GATE_TOKEN" in env:
+    members["shared_logins"] = granted.shared_logins
+    if granted.gate is not None:
         members |= {
             "gate_base_path": cfg.gate_base_path,
-            "gate_token": env["TEROK_GATE_TOKEN"],
+            "gate_token": granted.gate.token,
             "gate_port": resources.gate_port,
-            "gate_scope": gating.served_repository(env),
+            "gate_scope": granted.gate.repository,
         }
-    binding = minted.binding_of(env)
-    if binding is not None:
-        members |= {"token_scope": binding.scope, "token_subject": binding.subject}
-        members["credential_set"] = binding.credential_set
+    if granted.binding is not None:
+        members |= {"token_scope": granted.binding.scope, "token_subject": granted.binding.subject}
+        members["credential_set"] = granted.binding.credential_set
     path = write_supervisor_sidecar(name, cfg=cfg, per_container=resources, **members)
     if path is None:
         raise BuildError(

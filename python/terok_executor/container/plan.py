@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from terok_executor.container.context import GateGrant
 from terok_executor.container.gating import Mirror
 from terok_executor.container.listing import LABEL_MANAGED, MANAGED_BY
 
@@ -42,7 +43,7 @@ class RunPlan:
     project_id: str
     task_id: str
     wants_gate: bool = True
-    gate_token: str = ""
+    gate: GateGrant | None = None
     mirror: Mirror | None = None
 
     @property
@@ -54,6 +55,11 @@ class RunPlan:
     def subject(self) -> str:
         """Subject of the run's tokens: the caller's task, else the run itself."""
         return self.task_id or self.run_id
+
+    @property
+    def gate_token(self) -> str:
+        """Token of the gate; empty without one."""
+        return self.gate.token if self.gate else ""
 
     def gate_env(self) -> dict[str, str]:
         """The variables that make the gate reachable; none without one."""

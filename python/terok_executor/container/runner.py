@@ -29,6 +29,7 @@ from terok_executor.container import logs as _logs
 from terok_executor.container import plan as planning
 from terok_executor.container import tool as _tool
 from terok_executor.container.cache import seed_workspace_from_clone_cache
+from terok_executor.container.context import GateGrant, LaunchContext
 from terok_executor.container.plan import RunPlan
 from terok_executor.container.repository import repo_key, resolve_repo
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from terok_sandbox.runtime import ContainerRuntime
     from terok_sandbox.sandbox import LifecycleHooks, Sandbox, VolumeSpec
 
+    from terok_executor.container.env import ContainerEnvResult
     from terok_executor.roster import AgentRoster
 
 _READY_TIMEOUT_S = 120.0
@@ -228,6 +230,7 @@ class AgentRunner:
                 command=planning.tool_command(sidecar.tool_name, tuple(tool_args), timeout), name=plan.container,
                 task_dir=task_dir, extra_args=plan.podman_args(), project_id=plan.project_id,
                 task_id=plan.task_id, dossier_path=dossier_path, per_container=resources,
+                context=LaunchContext(gate=plan.gate),
             )  # fmt: skip
         self._after(plan, timeout, None, follow)
         return plan.container
@@ -238,14 +241,19 @@ class AgentRunner:
         unrestricted: bool = True, sealed: bool = False, hooks: LifecycleHooks | None = None,
         extra_args: list[str] | None = None, hostname: str | None = None, annotations: dict[str, str] | None = None,
         runtime: str | None = None, project_id: str = "", task_id: str = "", dossier_path: Path | str | None = None,
-        per_container: PerContainerResources | None = None,
+        per_container: PerContainerResources | None = None, context: LaunchContext | None = None,
     ) -> str:  # fmt: skip
         """Launch a container whose environment and mounts the caller has prepared; return its name.
 
         The caller's mappings are never changed. The supervisor's sidecar is written first; without it nothing starts.
 
+        Args:
+            context: What came with the environment from :func:`~terok_executor.assemble_container_env`. Without it the
+                vault must open and name one owner for all phantom tokens in *env*.
+
         Raises:
-            BuildError: the sidecar could not be written, or the GPU could not be handed over.
+            BuildError: the sidecar could not be written, the GPU could not be handed over, or a phantom token in *env*
+                is unknown or another container's.
             ValueError: the container name is not acceptable.
             SystemExit: podman refused the launch, or no supervisor answers.
             FileNotFoundError: podman is not installed.
@@ -257,6 +265,7 @@ class AgentRunner:
             task_dir=task_dir, gpu=gpu, memory=memory, cpus=cpus, unrestricted=unrestricted, sealed=sealed, hooks=hooks,
             extra_args=extra_args, hostname=hostname, annotations=annotations, runtime=runtime,
             project_id=project_id, task_id=task_id, dossier_path=dossier_path, per_container=per_container,
+            context=context,
         )  # fmt: skip
 
     def wait_for_exit(self, container_name: str, timeout: float | None = None) -> int:
@@ -322,7 +331,8 @@ class AgentRunner:
             return plan
         address, token = self._setup_gate(url)
         mirror = gating.Mirror.seen(gating.mirror_path(self.sandbox.config, url))
-        return replace(plan, code_repo=address, gate_token=token, mirror=mirror)
+        grant = GateGrant(mirror.path.name.removesuffix(".git"), token)
+        return replace(plan, code_repo=address, gate=grant, mirror=mirror)
 
     def _launch_agent(
         self, mode: planning.Mode, provider: str, repo: str, command: list[str], *, prompt: str | None = None,
@@ -337,17 +347,17 @@ class AgentRunner:
         image, installed = self._image_for(provider)
         with self._launching(plan) as (resources, task_dir):
             config_dir = self._agent_config(plan, provider, prompt, task_dir, web_token)
-            env, volumes = self._agent_environment(
+            prepared = self._agent_environment(
                 plan, provider, task_dir, config_dir, resources, installed=installed,
                 branch=branch, unrestricted=unrestricted, timezone=planning.detect_timezone(timezone),
                 **planning.truthy(human_name=human_name, human_email=human_email, authorship=authorship),
                 **({"shared_dir": Path(shared_dir), "shared_mount": shared_mount} if shared_dir else {}),
             )  # fmt: skip
             self.launch_prepared(
-                env={**env, **plan.gate_env()}, volumes=volumes, image=image, command=command, name=plan.container,
+                env=prepared.env, volumes=list(prepared.volumes), image=image, command=command, name=plan.container,
                 task_dir=task_dir, gpu=gpu, memory=memory, cpus=cpus, unrestricted=unrestricted, hooks=hooks,
                 extra_args=[*plan.podman_args(), *publish], hostname=plan.container, project_id=plan.project_id,
-                task_id=plan.task_id, dossier_path=dossier_path, per_container=resources,
+                task_id=plan.task_id, dossier_path=dossier_path, per_container=resources, context=prepared.context,
             )  # fmt: skip
         return plan
 
@@ -426,17 +436,16 @@ class AgentRunner:
     def _agent_environment(
         self, plan: RunPlan, provider: str, task_dir: Path, config_dir: Path, resources: PerContainerResources,
         **fields: Any,
-    ) -> tuple[dict[str, str], list[VolumeSpec]]:  # fmt: skip
+    ) -> ContainerEnvResult:  # fmt: skip
         from terok_executor import paths
         from terok_executor.container.env import ContainerEnvSpec, assemble_container_env
 
         spec = ContainerEnvSpec(
             task_id=plan.subject, provider_name=provider, workspace_host_path=self._workspace(plan, task_dir),
             code_repo=plan.code_repo, credential_scope=plan.scope, agent_config_dir=config_dir, task_dir=task_dir,
-            envs_dir=paths.mounts_dir(), **fields,
+            envs_dir=paths.mounts_dir(), gate=plan.gate, **fields,
         )  # fmt: skip
-        result = assemble_container_env(spec, self.roster, per_container=resources)
-        return dict(result.env), list(result.volumes)
+        return assemble_container_env(spec, self.roster, per_container=resources)
 
     def _workspace(self, plan: RunPlan, task_dir: Path) -> Path:
         """The directory mounted at ``/workspace``: the caller's own, or a fresh one that the container clones into."""

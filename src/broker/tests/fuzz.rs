@@ -192,7 +192,7 @@ fn hostile_heads_and_paths() {
 fn hostile_tokens() {
     let (port, count) = upstream(0);
     let route = json!({"upstream": format!("http://127.0.0.1:{port}")});
-    let owner = Owner { scope: "proj".into(), subject: "task".into() };
+    let owner = Owner::new("proj", "task");
     let none = Markers { allowed: Some(vec![]), ..Markers::default() };
     let stage = Stage::with(json!({"p": route, "claude": route, "codex": route}), owner, none);
     stage.vault.grant("terok-p-00000000000000000000000000000002", "other", "task", "p");

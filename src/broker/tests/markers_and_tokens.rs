@@ -94,7 +94,7 @@ fn revoking_acts_at_the_next_request() {
 #[test]
 fn another_containers_token_is_no_token() {
     let stub = Stub::ok();
-    let identity = Owner { scope: "proj".into(), subject: "task".into() };
+    let identity = Owner::new("proj", "task");
     let stage = Stage::with(json!({"p": {"upstream": stub.url()}}), identity, Markers::default());
     stage.vault.grant("other-task", "proj", "task2", "p");
     stage.vault.grant("other-project", "proj2", "task", "p");
@@ -107,6 +107,16 @@ fn another_containers_token_is_no_token() {
     assert_eq!(stage.audit_of(3)[1]["scope"], "");
 }
 
+// holds: no-owner-no-access
+#[test]
+fn live_token_is_refused_where_no_owner_is_known() {
+    let stub = Stub::ok();
+    let stage = Stage::with(json!({"p": {"upstream": stub.url()}}), Owner::Unknown, Markers::default());
+    let reply = stage.get("/");
+    assert_eq!((reply.status(), reply.text()), (401, "Invalid token"));
+    assert_eq!(stub.seen().len(), 0);
+}
+
 // improves: 21-5.12-markers-scoped
 #[test]
 fn markers_follow_the_allowance() {
@@ -116,7 +126,7 @@ fn markers_follow_the_allowance() {
         "oauth_extra_headers": {"anthropic-beta": "oauth-2025-04-20"},
     }});
     let line = format!("Authorization: Bearer {PHANTOM_CREDENTIALS_MARKER}");
-    let stage = Stage::with(routes.clone(), Owner::default(), Markers::default());
+    let stage = Stage::with(routes.clone(), Owner::Everyone, Markers::default());
     stage.vault.store("claude", json!({"type": "oauth", "access_token": "at", "refresh_token": "rt"}));
     for (sent, expected) in [
         (&["Anthropic-Beta: x"][..], "x,oauth-2025-04-20"),
@@ -132,7 +142,7 @@ fn markers_follow_the_allowance() {
     assert_eq!((&audited["scope"], &audited["subject"]), (&json!("__static__"), &json!("__static__")));
 
     let none = Markers { allowed: Some(vec![]), ..Markers::default() };
-    let closed = Stage::with(routes, Owner::default(), none);
+    let closed = Stage::with(routes, Owner::Everyone, none);
     assert_eq!(closed.ask("GET /", &[&line]).status(), 401);
 }
 
@@ -140,7 +150,7 @@ fn markers_follow_the_allowance() {
 #[test]
 fn a_marker_lives_in_its_containers_set_and_dies_with_its_tokens() {
     let stub = Stub::ok();
-    let owner = Owner { scope: "proj".into(), subject: "task".into() };
+    let owner = Owner::new("proj", "task");
     let markers = Markers { allowed: Some(vec!["claude".into(), "codex".into()]), credential_set: "team".into() };
     let route = json!({"upstream": stub.url()});
     let stage = Stage::with(json!({"p": route, "claude": route, "codex": route}), owner, markers);
@@ -235,7 +245,7 @@ fn requests_wait_for_the_first_unlock() {
     vault.store("p", json!({"key": REAL}));
     let cell = VaultCell::new();
     let routes = json!({"p": {"upstream": stub.url()}});
-    let stage = Stage::start(routes, Owner::default(), Markers::default(), vault.clone(), cell.clone());
+    let stage = Stage::start(routes, Owner::Everyone, Markers::default(), vault.clone(), cell.clone());
     let began = Instant::now();
     let unlocker = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));

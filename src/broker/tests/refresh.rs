@@ -69,7 +69,7 @@ fn vault(record: Value) -> Arc<TestVault> {
 
 fn start(routes: &Value, vault: &Arc<TestVault>) -> Stage {
     let cell = VaultCell::open(vault.store.clone());
-    Stage::start(routes.clone(), Owner::default(), Markers::default(), vault.clone(), cell)
+    Stage::start(routes.clone(), Owner::Everyone, Markers::default(), vault.clone(), cell)
 }
 
 fn stored(vault: &TestVault) -> Value {
@@ -188,7 +188,7 @@ fn other_containers_logins_are_left_alone() {
         vault.store_set(set, "p", foreign.clone());
     }
     vault.grant_set("U", "proj", "task2", "other", "p");
-    let owner = Owner { scope: "proj".into(), subject: "task".into() };
+    let owner = Owner::new("proj", "task");
     let cell = VaultCell::open(vault.store.clone());
     let _stage = Stage::start(routes(&endpoint, &upstream()), owner, Markers::default(), vault.clone(), cell);
     until("its own login is stored", || stored(&vault)["access_token"] == "new-access");

@@ -264,7 +264,7 @@ pub struct Stage {
 impl Stage {
     /// A broker whose routes are `routes`, with every provider's key in the vault and one token for provider `p`.
     pub fn new(routes: Value) -> Self {
-        Self::with(routes, Owner::default(), Markers::default())
+        Self::with(routes, Owner::Everyone, Markers::default())
     }
 
     /// One route `p` to the stub, bearer style.

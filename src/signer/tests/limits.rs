@@ -133,7 +133,7 @@ fn a_loopback_port_serves_our_own_processes() {
     let stage = Stage::vault();
     stage.add(SCOPE, "k", &Key::ed25519());
     let token = stage.token(SCOPE, "t");
-    let running = Running::tcp(stage.agent(Access::Tokens(vault::Owner::default())), 0).unwrap();
+    let running = Running::tcp(stage.agent(Access::Tokens(vault::Owner::Everyone)), 0).unwrap();
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", running.port().unwrap())).unwrap();
     stream.write_all(&[strings(&[token.as_bytes()]), strings(&[&[11]])].concat()).unwrap();
     let mut head = [0; 9];

@@ -95,7 +95,7 @@ fn a_stored_key_that_cannot_be_used_is_left_out() {
     }
     stage.add("broken", "k", &broken);
     let tokens = [stage.token(SCOPE, SUBJECT), stage.token("broken", SUBJECT)];
-    stage.serve(Access::Tokens(vault::Owner { scope: String::new(), subject: SUBJECT.into() }));
+    stage.serve(Access::Tokens(vault::Owner::Everyone));
     let mut client = stage.admitted(&tokens[0]);
     assert_eq!(client.list(), [(good.blob.clone(), "k".to_owned())]);
     for key in [&broken, &wrong] {

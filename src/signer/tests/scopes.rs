@@ -52,7 +52,7 @@ fn two_containers_share_no_key() {
     }
     let tokens = ["a", "b"].map(|scope| vault.token(scope, SUBJECT));
     let sockets = ["a", "b"].map(|scope| {
-        let access = Access::Tokens(Owner { scope: scope.into(), subject: SUBJECT.into() });
+        let access = Access::Tokens(Owner::new(scope, SUBJECT));
         let path = vault.dir.path().join(format!("{scope}.sock"));
         (Running::unix(vault.agent(access), &path).unwrap(), path)
     });
@@ -95,14 +95,17 @@ fn a_local_agent_wants_no_token_and_knows_one_scope() {
     assert_eq!(stage.connect().list(), []);
 }
 
+// holds: no-owner-no-access
 #[test]
-fn an_owner_without_labels_takes_every_ssh_token() {
+fn ssh_token_is_refused_without_an_owner_and_by_another_one() {
     let key = Key::ed25519();
     let mut stage = Stage::vault();
     stage.add(SCOPE, "k", &key);
-    let token = stage.token(SCOPE, "whoever");
-    stage.serve(Access::Tokens(Owner::default()));
+    let token = stage.token(SCOPE, "other");
+    stage.serve(Access::Tokens(Owner::Everyone));
     assert_eq!(stage.admitted(&token).list().len(), 1);
-    stage.serve(Access::Tokens(owner()));
-    assert!(stage.admitted(&token).is_closed());
+    for owner in [owner(), Owner::Unknown] {
+        stage.serve(Access::Tokens(owner));
+        assert!(stage.admitted(&token).is_closed());
+    }
 }

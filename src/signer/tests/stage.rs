@@ -176,7 +176,7 @@ impl Stage {
 }
 
 pub fn owner() -> Owner {
-    Owner { scope: SCOPE.into(), subject: SUBJECT.into() }
+    Owner::new(SCOPE, SUBJECT)
 }
 
 /// The other end of a connection.

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok_executor import AgentRoster
+    from terok_executor.container.context import GateGrant, LaunchContext
     from terok_sandbox.config import SandboxConfig
     from terok_sandbox.sandbox import VolumeSpec
 
@@ -36,10 +38,25 @@ _CLAUDE_TOKEN = "CLAUDE_CODE_OAUTH_TOKEN"  # noqa: S105 - the name of a variable
 _CLAUDE_ADDRESSES = ("ANTHROPIC_BASE_URL", "ANTHROPIC_UNIX_SOCKET")
 
 
-def build_task_env_and_volumes(project: ProjectConfig, task_id: str) -> tuple[dict, list[VolumeSpec]]:
-    """Return environment and volumes of the task's container; makes its workspace and mints its tokens.
+@dataclass(frozen=True)
+class TaskEnvironment:
+    """Environment and volumes of a task's container, and the context that its launch takes."""
 
-    The agent configuration directory is not among the volumes; whoever launches adds it.
+    env: dict[str, str]
+    volumes: list[VolumeSpec]
+    context: LaunchContext
+
+
+def build_task_env_and_volumes(project: ProjectConfig, task_id: str) -> tuple[dict, list[VolumeSpec]]:
+    """Return environment and volumes alone; see :func:`assemble_task`."""
+    assembled = assemble_task(project, task_id)
+    return assembled.env, assembled.volumes
+
+
+def assemble_task(project: ProjectConfig, task_id: str) -> TaskEnvironment:
+    """Return what the task's container gets; makes its workspace and mints its tokens.
+
+    The agent configuration directory is not among the volumes; the launch adds it.
 
     Raises:
         SystemExit: the gate is missing or outside its directory, no credential is stored in the project's own set,
@@ -71,7 +88,7 @@ def build_task_env_and_volumes(project: ProjectConfig, task_id: str) -> tuple[di
     if not bypass:
         _apply_claude_oauth_overrides(env)
         _warn_leaked_credentials(project_mounts_dir(project))
-    return env, [*assembled.volumes, *extra]
+    return TaskEnvironment(env, [*assembled.volumes, *extra], assembled.context)
 
 
 def _spec(
@@ -89,6 +106,7 @@ def _spec(
         workspace_host_path=workspace,
         code_repo=security.get("CODE_REPO"),
         clone_from=security.get("CLONE_FROM"),
+        gate=_gate_grant(project, security),
         branch=security.get("GIT_BRANCH"),
         **{key.lower(): value for key, value in identity.items()},
         authorship=project.git_authorship,
@@ -109,6 +127,13 @@ def _spec(
         # Only what the image holds is mounted; an image that does not say gets everything.
         installed=images.installed_agents(images.project_cli_image(project.id)) or None,
     )
+
+
+def _gate_grant(project: ProjectConfig, security: dict[str, str]) -> GateGrant | None:
+    from terok_executor.container.context import GateGrant
+
+    token = security.get("TEROK_GATE_TOKEN")
+    return GateGrant(Path(project.gate_path).name.removesuffix(".git"), token) if token else None
 
 
 def project_mounts_dir(project: ProjectConfig) -> Path:

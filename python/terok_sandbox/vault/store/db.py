@@ -183,6 +183,17 @@ class CredentialDB:
         row = self._store.lookup_token(token)
         return None if row is None else {**row}
 
+    def token_binding(self, variables: dict[str, str]) -> dict | None:
+        """Return ``scope``, ``subject`` and ``credential_set`` that all phantom tokens among the values share.
+
+        ``None`` when they hold no token. ``credential_set`` is ``None`` when the tokens read several sets.
+
+        Raises:
+            ValueError: a token is unknown or revoked, or two of them have different owners; names the variables.
+        """
+        row = self._store.binding(variables)
+        return None if row is None else {**row}
+
     def list_tokens(self) -> list[dict]:
         """Return every token with its binding; callers must mask the member ``token`` before showing it."""
         return [{**row} for row in self._store.list_tokens()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,14 +81,15 @@ def _launch(
     config_dir = config._prepare_agent_config(project, project.id, task_id, agents, preset)
     with container.launching(project, task_id, cname):
         record.begin(project.id, task_id)
-        env, volumes = environment.build_task_env_and_volumes(project, task_id)
+        prepared = environment.assemble_task(project, task_id)
+        env, context = dict(prepared.env), replace(prepared.context, unrestricted=allowed)
         if allowed:
             config._apply_unrestricted_env(env)
         record.fire("pre_start", project, task_id, **about)
         container._run_container(
             cname=cname, image=images.project_cli_image(project.id), env=env,
-            volumes=[*volumes, config.config_volume(config_dir)], project=project, task_id=task_id, task_dir=task_dir,
-            command=_command(),
+            volumes=[*prepared.volumes, config.config_volume(config_dir)], project=project, task_id=task_id,
+            task_dir=task_dir, command=_command(), context=context,
         )  # fmt: skip
     # At once: whoever is interrupted from here on leaves a container that can be entered, stopped and restarted.
     record.note(project.id, task_id, mode=_MODE, unrestricted=allowed, **({"preset": preset} if preset else {}))

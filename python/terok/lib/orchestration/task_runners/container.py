@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok_executor import AgentRunner
+    from terok_executor.container.context import LaunchContext
     from terok_sandbox.sandbox import LifecycleHooks, VolumeSpec
 
     from terok.lib.core.project_model import ProjectConfig
@@ -130,9 +131,11 @@ def _agent_runner(project: ProjectConfig) -> AgentRunner:
 def _run_container(
     *, cname: str, image: str, env: dict[str, str], volumes: list[VolumeSpec], project: ProjectConfig, task_id: str,
     task_dir: Path, extra_args: list[str] | None = None, command: list[str] | None = None,
-    hooks: LifecycleHooks | None = None,
+    hooks: LifecycleHooks | None = None, context: LaunchContext | None = None,
 ) -> None:  # fmt: skip
     """Launch the container, detached and supervised; nothing of it is left when that fails.
+
+    *context* came with *env*; without one the variables alone say whether the agent is restricted.
 
     Raises:
         SystemExit: podman is missing or refused, the image is gone, or the launch could not be prepared.
@@ -147,10 +150,11 @@ def _run_container(
         _agent_runner(project).launch_prepared(
             env=env, volumes=volumes, image=image, command=list(command or ()), name=cname, task_dir=task_dir,
             gpu=task_state.has_gpu(project), memory=project.memory, cpus=project.cpus,
-            unrestricted="TEROK_UNRESTRICTED" in env, sealed=project.is_sealed, hooks=hooks,
+            unrestricted=context.unrestricted if context else "TEROK_UNRESTRICTED" in env,
+            sealed=project.is_sealed, hooks=hooks,
             extra_args=[*(extra_args or ()), *_marks(project, task_id), *flags],
             runtime=_oci_runtime(project), hostname=cname, annotations=_annotations(project, dossier),
-            project_id=project.id, task_id=task_id, dossier_path=dossier,
+            project_id=project.id, task_id=task_id, dossier_path=dossier, context=context,
         )  # fmt: skip
     except FileNotFoundError as error:
         raise SystemExit(f"cannot start container `{cname}`: {_NO_PODMAN}") from error

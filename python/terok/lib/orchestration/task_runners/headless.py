@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,14 +142,15 @@ def _launch(project: ProjectConfig, task_id: str, config_dir: Path, command: str
     handle = metadata.dossier_path(metadata.tasks_meta_dir(project.id), task_id)
     about: dict[str, Any] = {"mode": _MODE, "cname": cname, "handle": handle}
     with container.launching(project, task_id, cname), _recorded(project, task_id, fields):
-        env, volumes = environment.build_task_env_and_volumes(project, task_id)
+        prepared = environment.assemble_task(project, task_id)
+        env, context = dict(prepared.env), replace(prepared.context, unrestricted=fields["unrestricted"])
         if fields["unrestricted"]:
             config._apply_unrestricted_env(env)
         record.fire("pre_start", project, task_id, **about)
         container._run_container(
             cname=cname, image=images.project_cli_image(project.id), env=env,
-            volumes=[*volumes, config.config_volume(config_dir)], project=project, task_id=task_id,
-            task_dir=task_dir, command=["bash", "-lc", summary.recorded(command)],
+            volumes=[*prepared.volumes, config.config_volume(config_dir)], project=project, task_id=task_id,
+            task_dir=task_dir, command=["bash", "-lc", summary.recorded(command)], context=context,
         )  # fmt: skip
     record.note(project.id, task_id, ready_at=record.now())
     shield._apply_shield_policy(project, cname, task_dir, is_restart=False)

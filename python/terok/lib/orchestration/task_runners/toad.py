@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,15 +158,16 @@ def _start(
     from terok.lib.orchestration import environment
     from terok.lib.orchestration.task_runners import config, container, record
 
-    env, volumes = environment.build_task_env_and_volumes(project, task_id)
+    prepared = environment.assemble_task(project, task_id)
+    env, context = dict(prepared.env), replace(prepared.context, unrestricted=allowed)
     env |= {"TOAD_PUBLIC_PORT": str(_TOAD_PUBLIC_PORT), "TOAD_INTERNAL_PORT": str(_TOAD_INTERNAL_PORT)}
     if allowed:
         config._apply_unrestricted_env(env)
     record.fire("pre_start", project, task_id, **about)
     container._run_container(
         cname=about["cname"], image=images.project_cli_image(project.id), env=env,
-        volumes=[*volumes, config.config_volume(config_dir)], project=project, task_id=task_id,
-        task_dir=Path(project.tasks_root) / task_id, command=_command(host, port),
+        volumes=[*prepared.volumes, config.config_volume(config_dir)], project=project, task_id=task_id,
+        task_dir=Path(project.tasks_root) / task_id, command=_command(host, port), context=context,
         extra_args=["-p", f"{_bind_address(host)}:{port}:{_TOAD_PUBLIC_PORT}"],
     )  # fmt: skip
 
