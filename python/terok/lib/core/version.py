@@ -38,7 +38,7 @@ def get_version_info() -> tuple[str, str | None]:
     import terok
 
     try:
-        version = terok.__version__ or "unknown"
+        version = str(getattr(terok, "__version__", "")) or "unknown"
     except Exception:
         version = "unknown"
     try:
