@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str], bool)] = &[
     ("terok-project", &["terok-base"], false),
     ("terok-sandbox-room", &["terok-base", "terok-podman", "terok-wire"], false),
     ("terok-server", &["terok-base"], true),
+    ("terok-shield", &["terok-base", "terok-nft"], false),
     ("terok-signer", &["terok-base", "terok-server", "terok-vault"], true),
     (
         "terok-supervisor-room",

@@ -23,10 +23,23 @@ pub fn compact(time: SystemTime) -> String {
     format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
+/// `YYYY-MM-DDThh:mm:ss+00:00`, for lines of logs.
+pub fn iso(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (year, month, day) = civil(seconds / 86_400);
+    let rest = seconds % 86_400;
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}+00:00", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn iso_has_seconds_and_offset() {
+        assert_eq!(iso(UNIX_EPOCH + Duration::from_secs(951_782_399)), "2000-02-28T23:59:59+00:00");
+    }
 
     #[test]
     fn dates_around_leap_days() {
