@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str], bool)] = &[
     ("terok-agents", &["terok-base", "terok-wire"], false),
     ("terok-base", &[], false),
     ("terok-broker", &["terok-base", "terok-server", "terok-vault", "terok-wire"], true),
+    ("terok-egress", &["terok-base", "terok-nft", "terok-shield"], true),
     ("terok-gate", &["terok-base", "terok-mirror", "terok-server"], true),
     ("terok-images", &["terok-base", "terok-podman"], false),
     ("terok-mirror", &["terok-base"], false),

@@ -239,6 +239,16 @@ fn objects(socket: &mut Netlink, tables: &mut [Image]) -> Result<bool, NftError>
     })
 }
 
+/// Reads the quotas of an `inet` table.
+///
+/// # Errors
+/// [`NftError::Refused`].
+pub fn quotas(socket: &mut Netlink, table: &str) -> Result<Vec<QuotaImage>, NftError> {
+    let mut tables = [Image { family: k::FAMILY_INET, name: table.to_owned(), ..Image::default() }];
+    objects(socket, &mut tables)?;
+    Ok(std::mem::take(&mut tables[0].quotas))
+}
+
 /// Sets what a quota of an `inet` table has consumed to nothing.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use crate::constant::NETLINK_NETFILTER;
 use crate::dump::{self, Ruleset};
 use crate::fault::NftError;
-use crate::image::{ElementImage, Image, RuleImage};
+use crate::image::{ElementImage, Image, QuotaImage, RuleImage};
 use crate::socket::Netlink;
 use crate::transaction::{Transaction, element_size};
 
@@ -40,6 +40,19 @@ impl Firewall {
         let generation = dump::generation(&mut socket)?;
         let transaction_limit = socket.send_limit();
         Ok(Self { socket, table: table.to_owned(), generation, transaction_limit })
+    }
+
+    /// Another handle on the same table, for a process that continues where one before it ended: what that one did not
+    /// read is discarded.
+    ///
+    /// # Errors
+    /// [`NftError::Socket`] or [`NftError::Refused`].
+    pub fn continued(&self) -> Result<Self, NftError> {
+        let socket = self.socket.try_clone();
+        let mut socket = socket.map_err(|source| NftError::Socket { purpose: "nf_tables", source })?;
+        socket.drain();
+        let generation = dump::generation(&mut socket)?;
+        Ok(Self { socket, table: self.table.clone(), generation, transaction_limit: self.transaction_limit })
     }
 
     /// Keeps transactions below `bytes`, as on a host whose sockets take less.
@@ -125,6 +138,22 @@ impl Firewall {
         self.commit(transaction, "remove the table")
     }
 
+    /// Removes every other table of the namespace; how many there were.
+    ///
+    /// # Errors
+    /// [`NftError::Refused`].
+    pub fn remove_foreign_tables(&mut self) -> Result<usize, NftError> {
+        let found = self.read()?;
+        let ours = found.table(&self.table).map(std::ptr::from_ref);
+        let foreign: Vec<_> = found.tables.iter().filter(|table| ours != Some(std::ptr::from_ref(*table))).collect();
+        for table in &foreign {
+            let mut transaction = Transaction::new(&table.name);
+            transaction.delete_table_of(table.family);
+            self.commit(transaction, "remove a foreign table")?;
+        }
+        Ok(foreign.len())
+    }
+
     /// Carries out the changes that `fill` puts into one transaction.
     ///
     /// # Errors
@@ -195,6 +224,14 @@ impl Firewall {
     /// [`NftError::Refused`], `ENOENT` when there is no such quota.
     pub fn reset_quota(&mut self, name: &str) -> Result<(), NftError> {
         dump::reset_quota(&mut self.socket, &self.table, name)
+    }
+
+    /// The quotas of the table.
+    ///
+    /// # Errors
+    /// [`NftError::Refused`].
+    pub fn quotas(&mut self) -> Result<Vec<QuotaImage>, NftError> {
+        dump::quotas(&mut self.socket, &self.table)
     }
 
     /// The elements of one set.

@@ -67,6 +67,14 @@ impl AsRawFd for PacketLog {
 }
 
 impl PacketLog {
+    /// Another handle on the same socket.
+    ///
+    /// # Errors
+    /// The operating system's, when no descriptor is left.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()? })
+    }
+
     /// Takes the group in the calling thread's network namespace. The descriptor does not block afterwards.
     ///
     /// # Errors

@@ -58,6 +58,20 @@ impl Netlink {
         Ok(Self { fd, sequence: 0 })
     }
 
+    /// Another handle on the same socket.
+    ///
+    /// # Errors
+    /// The operating system's, when no descriptor is left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, sequence: self.sequence })
+    }
+
+    /// Discards answers that another handle on the socket did not live to read, and the dump it was in.
+    pub fn drain(&self) {
+        let mut buffer = vec![0; RECEIVE_BUFFER];
+        while rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT).is_ok() {}
+    }
+
     /// The next sequence number.
     pub fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.wrapping_add(1).max(1);

@@ -77,6 +77,12 @@ impl<'a> Transaction<'a> {
         self.push(m::DELETE_TABLE, 0, |w| w.text(a::TABLE_NAME, table));
     }
 
+    /// Deletes the table of that family, which must exist.
+    pub fn delete_table_of(&mut self, family: u8) {
+        let table = self.table;
+        self.push_to(family, m::DELETE_TABLE, 0, |w| w.text(a::TABLE_NAME, table));
+    }
+
     fn create_set(&mut self, set: &SetImage) {
         let id = u32::try_from(self.set_ids.len() + 1).unwrap_or(u32::MAX);
         self.set_ids.push((set.name.clone(), id));
@@ -197,10 +203,14 @@ impl<'a> Transaction<'a> {
     }
 
     fn push(&mut self, number: u16, flags: u16, fill: impl FnOnce(&mut Writer)) {
+        self.push_to(k::FAMILY_INET, number, flags, fill);
+    }
+
+    fn push_to(&mut self, family: u8, number: u16, flags: u16, fill: impl FnOnce(&mut Writer)) {
         self.sequence += 1;
         self.last = Some((self.buffer.len(), self.sequence));
         let header = (nftables(number), k::NLM_F_REQUEST | flags, self.sequence);
-        append_netfilter(&mut self.buffer, header, (k::FAMILY_INET, 0), fill);
+        append_netfilter(&mut self.buffer, header, (family, 0), fill);
     }
 
     /// Sends the transaction and waits until it is in force; an empty one does nothing.

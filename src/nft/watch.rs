@@ -29,6 +29,14 @@ impl AsRawFd for ChangeWatch {
 }
 
 impl ChangeWatch {
+    /// Another handle on the same socket.
+    ///
+    /// # Errors
+    /// The operating system's, when no descriptor is left.
+    pub fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()? })
+    }
+
     /// Subscribes in the calling thread's network namespace.
     ///
     /// # Errors

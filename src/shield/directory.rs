@@ -20,6 +20,7 @@ use crate::entry::{Entry, parse_lines, parse_range};
 use crate::fault::ShieldError;
 use crate::name::Name;
 use crate::policy::{NameEntry, Origin, Policy, PublishedProtocol, RangeEntry, ServicePort};
+use crate::state::ShieldState;
 use crate::symbol::Symbol;
 
 const MAX_FILE: u64 = 4 * 1024 * 1024;
@@ -68,6 +69,8 @@ pub mod file {
     pub const TRAFFIC: &str = "traffic.json";
     /// Result of the start probes.
     pub const PROBES: &str = "probes.json";
+    /// The state that the operator wants, one word.
+    pub const STATE: &str = "state";
     /// The rules as text, for reading.
     pub const RULESET: &str = "ruleset.nft";
     /// The lock.
@@ -91,11 +94,20 @@ pub struct Settings {
     pub allow_ech: bool,
     /// True for a krun guest, which has a loopback interface of its own.
     pub krun: bool,
+    /// True lets connections wait although no subscriber says that it can answer: the operator uses the command line.
+    pub hold_always: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { hold_s: 30, upload_limit_mib: 256, audit_enabled: true, allow_ech: false, krun: false }
+        Self {
+            hold_s: 30,
+            upload_limit_mib: 256,
+            audit_enabled: true,
+            allow_ech: false,
+            krun: false,
+            hold_always: false,
+        }
     }
 }
 
@@ -207,6 +219,24 @@ impl StateDirectory {
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), ShieldError> {
         let text = serde_json::to_string_pretty(value).map_err(|error| self.fault("write", name, error.into()))?;
         self.write(name, &(text + "\n"))
+    }
+
+    /// The state that the operator wants: `up` unless the file says otherwise.
+    ///
+    /// # Errors
+    /// As [`StateDirectory::text`].
+    pub fn wanted_state(&self) -> Result<ShieldState, ShieldError> {
+        let text = self.text(file::STATE)?;
+        let state = ShieldState::parse(text.trim()).filter(|state| ShieldState::WITH_RULES.contains(state));
+        Ok(state.unwrap_or(ShieldState::Up))
+    }
+
+    /// Notes the state that the operator wants.
+    ///
+    /// # Errors
+    /// As [`StateDirectory::write`].
+    pub fn want_state(&self, state: ShieldState) -> Result<(), ShieldError> {
+        self.write(file::STATE, &format!("{}\n", state.word()))
     }
 
     /// Removes files of earlier versions. No process that they name is signalled.
