@@ -26,6 +26,7 @@ sys.path.insert(0, str(HERE))
 
 import gated  # noqa: E402
 from evidence import ProcessWatch, search_for_key  # noqa: E402
+from terok_util.tty import clean_text  # noqa: E402
 
 AGENT = "claude"
 PROMPT = "The test in test_greet.py fails. Fix greet.py so that it passes, then run the test."
@@ -220,7 +221,7 @@ def run_gated(base: str, url: str, other: str, work: Path) -> tuple[str, int, li
 def report(repo: Path, codes: tuple[int, int], found: list[str], faults: list[str], steps: Steps) -> None:
     """The diff, the exit codes, the search, the times, and how to do the same elsewhere."""
     print("\n==> what the agent changed in the directory")
-    subprocess.run(["git", "-C", str(repo), "--no-pager", "diff", "--no-ext-diff"], check=True)
+    print(clean_text(gated.git(repo, "diff", "--no-ext-diff", "--no-textconv")))
     print(f"\nexit codes of the agent: {codes[0]} (directory), {codes[1]} (gate)")
     print("the gate did its work" if not faults else "THE GATE FAILED:\n  " + "\n  ".join(faults))
     if found:

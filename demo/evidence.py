@@ -8,6 +8,8 @@ import threading
 import time
 from pathlib import Path
 
+from terok_util.shell import command_line
+
 _SAMPLE_EVERY_S = 0.02
 _LOG_LIMIT = 64 << 20
 
@@ -90,7 +92,7 @@ def _in_output(command: list[str], needle: bytes) -> bool:
         hit = _in_stream(process.stdout, needle)
         process.stdout.read()
     if process.returncode != 0:
-        raise RuntimeError(f"cannot search: {' '.join(command)} ended with {process.returncode}")
+        raise RuntimeError(f"cannot search: `{command_line(*command)}` ended with {process.returncode}")
     return hit
 
 

@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from terok_util.tty import clean_text
+
 BRANCH = "fix/greeting"
 PROMPT = (
     "The test in test_greet.py fails. Fix greet.py so that it passes and run the test. Then commit the fix on a new "
@@ -28,7 +30,7 @@ _WAIT_S = 60
 def git(folder: Path, *words: str) -> str:
     """Run git in a folder of ours; its output."""
     command = ["git", "-C", str(folder), *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(command, check=True, capture_output=True).stdout.decode(errors="replace").strip()
 
 
 @contextlib.contextmanager
@@ -90,7 +92,7 @@ def verdict(mirror: Path, upstream: Path, before: str, statuses: dict[str, int])
     """What is not as it must be, one line each; empty when all is. Prints what was found."""
     faults = []
     try:
-        print(git(mirror, "log", "--oneline", "--stat", "-1", BRANCH))
+        print(clean_text(git(mirror, "log", "--oneline", "--stat", "-1", BRANCH)))
         print(f"branch {BRANCH}: in the mirror")
     except subprocess.CalledProcessError:
         faults.append(f"branch {BRANCH} is not in the mirror {mirror}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -58,7 +59,7 @@ def run_for_time(argv: Sequence[str], stdin: str = "/dev/null", name: str | None
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     took = (time.perf_counter() - began) * 1e3
     if status:
-        raise SystemExit(f"`{' '.join(argv)}` ended with status {status}")
+        raise SystemExit(f"`{shlex.join(argv)}` ended with status {status}")
     return took
 
 

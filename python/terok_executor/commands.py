@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terok_util.cli_types import CommandDef
+from terok_util.shell import command_line
 
 from terok_executor import arguments
 from terok_executor._outline import VERBS
@@ -133,9 +134,10 @@ def _setup_verdict_or_exit(no_preflight: bool) -> None:
 
     verdict = needs_setup()
     if verdict is SetupVerdict.STALE_AFTER_DOWNGRADE:
+        stamp = stamp_path()
         _complain(
             f"cannot run: downgrade detected ({_name_downgraded_packages() or 'one or more packages'})",
-            f"install the newer version again, or remove `{stamp_path()}` with `rm {stamp_path()}` to go on",
+            f"install the newer version again, or remove `{stamp}` with `{command_line('rm', stamp)}` to go on",
         )
         raise SystemExit(EXIT_DOWNGRADE)
     reasons = {
@@ -395,7 +397,7 @@ def _handle_stop(*, name: str) -> None:
     if not ours:
         raise SystemExit(
             f"cannot stop container `{name}`: it was not started by terok-executor\n"
-            f"hint: if you mean it, use `podman rm -f {name}`"
+            f"hint: if you mean it, use `{command_line('podman', 'rm', '-f', name)}`"
         )
     runtime = catalogue.PodmanRuntime()
     container = runtime.container(name)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from terok_sandbox.doctor import CheckVerdict, DoctorCheck
+from terok_util.shell import command_line
 
 from terok_executor import vault_addr
 
@@ -29,7 +30,7 @@ def container_checks(roster: AgentRoster, *, token_broker_port: int | None = Non
 
 
 def _alive(pid_file: str) -> str:
-    return f'kill -0 "$(cat {pid_file} 2>/dev/null)" 2>/dev/null'
+    return f'kill -0 "$({command_line("cat", pid_file)} 2>/dev/null)" 2>/dev/null'
 
 
 def _bridges(token_broker_port: int | None) -> list[DoctorCheck]:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from terok_util.shell import command_line
+from terok_util.tty import clean_text
+
 if TYPE_CHECKING:
     from terok_sandbox.config import SandboxConfig
     from terok_sandbox.vault.store.db import CredentialDB
@@ -72,11 +75,11 @@ class Preflight:
             return CheckResult("podman", False, "not installed; see https://podman.io/docs/installation")
         command = ["podman", "version", "--format", "{{.Client.Version}}"]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_PODMAN_LIMIT_S)
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_PODMAN_LIMIT_S)
         except (OSError, subprocess.SubprocessError) as error:
             return CheckResult("podman", False, str(error))
         if done.returncode != 0:
-            return CheckResult("podman", False, done.stderr.strip() or "it does not answer")
+            return CheckResult("podman", False, clean_text(done.stderr).strip() or "it does not answer")
         version = version_in(done.stdout)
         if version is not None and version[:2] < OLDEST_PODMAN:
             return CheckResult("podman", False, f"{done.stdout.strip()} is too old: 4.3 or newer is needed")
@@ -110,7 +113,8 @@ class Preflight:
 
         def find(db: CredentialDB) -> tuple[bool, str]:
             found = db.list_ssh_keys_for_scope(scope)
-            return bool(found), found[-1].fingerprint if found else f"none; `terok-sandbox ssh add {scope}`"
+            add = command_line("terok-sandbox", "ssh", "add", scope)
+            return bool(found), found[-1].fingerprint if found else f"none; `{add}`"
 
         return self._ask_vault("ssh key", find)
 
@@ -119,7 +123,8 @@ class Preflight:
 
         def find(db: CredentialDB) -> tuple[bool, str]:
             stored = db.load_credential(self.credential_set, self.provider) is not None
-            return stored, "stored" if stored else f"none; `terok-executor auth {self.provider} --api-key -`"
+            store = command_line("terok-executor", "auth", self.provider, "--api-key", "-")
+            return stored, "stored" if stored else f"none; `{store}`"
 
         return self._ask_vault(f"credential {self.provider}", find)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from terok_util.shell import command_line
 
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
@@ -259,4 +260,4 @@ def _podman() -> str:
 
 def format_args(args: list[str], *, output_json: bool) -> str:
     """Returns the words as a JSON array, or quoted for a shell on one line."""
-    return json.dumps(args) if output_json else shlex.join(args)
+    return json.dumps(args) if output_json else command_line(*args)

@@ -79,7 +79,7 @@ def run_check(check: DoctorCheck) -> CheckVerdict:
     if check.host_side or not check.probe_cmd:
         return check.evaluate(0, "", "")
     try:
-        done = subprocess.run(check.probe_cmd, capture_output=True, text=True, timeout=_PROBE_LIMIT)
+        done = subprocess.run(check.probe_cmd, capture_output=True, text=True, errors="replace", timeout=_PROBE_LIMIT)
     except (OSError, subprocess.TimeoutExpired):
         return check.evaluate(1, "", f"`{check.probe_cmd[0]}` is unavailable or timed out")
     return check.evaluate(done.returncode, done.stdout, done.stderr)

@@ -12,6 +12,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from terok_util.shell import command_line
+from terok_util.tty import clean_text
+
 Finding = tuple[str, str]
 
 OLDEST_PODMAN = (4, 3)
@@ -39,13 +42,14 @@ def check_podman() -> Finding:
     if program is None:
         return "missing", "runs the containers; install the package podman"
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=_LIMIT)
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace", timeout=_LIMIT)
     except (OSError, subprocess.TimeoutExpired) as error:
         return "fail", f"{program} does not answer: {error}"
     version = version_in(done.stdout)
     if done.returncode != 0 or version is None:
         said = (done.stderr or done.stdout).strip().splitlines()
-        return "fail", f"{program} does not say its version: {said[-1] if said else f'status {done.returncode}'}"
+        why = clean_text(said[-1]) if said else f"status {done.returncode}"
+        return "fail", f"{program} does not say its version: {why}"
     text = ".".join(str(number) for number in version)
     if version[:2] < OLDEST_PODMAN:
         return "fail", f"{text} at {program} is too old: 4.3 or newer is needed"
@@ -78,9 +82,9 @@ def check_subordinate_ids() -> Finding:
         return "ok", f"{_count('subuid', user)} for {user}"
     first = _free()
     span = f"{first}-{first + _ENOUGH - 1}"
-    options = " ".join(f"--add-{kind}s {span}" for kind in short)
+    options = [word for kind in short for word in (f"--add-{kind}s", span)]
     files = " and ".join(f"/etc/{kind}" for kind in short)
-    fix = f"sudo usermod {options} {user} && podman system migrate"
+    fix = f"{command_line('sudo', 'usermod', *options, user)} && podman system migrate"
     return "fail", f"no range of {_ENOUGH} for {user} in {files}\n{fix}"
 
 
@@ -125,7 +129,7 @@ def _count(kind: str, user: str) -> int:
         return listed
     words = [program, user] if kind == "subuid" else [program, "-g", user]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=_LIMIT)
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=_LIMIT)
     except (OSError, subprocess.TimeoutExpired):
         return 0
     lasts = [line.split()[-1] for line in done.stdout.splitlines() if line.split()]

@@ -14,7 +14,7 @@ def resolve_container_state_dir(container: str) -> Path | None:
     query = f'{{{{index .Config.Annotations "{ANNOTATION}"}}}}'
     argv = ["podman", "container", "inspect", "-f", query, "--", container]
     try:
-        found = subprocess.run(argv, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+        found = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=_LIMIT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     path = found.stdout.strip()

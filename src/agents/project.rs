@@ -184,8 +184,9 @@ pub fn api_key_command(
     let steps = [
         say(format!("Paste your {label} key; you find it at {key_url}")),
         format!("read -r -p {} api_key", shell_quote(&format!("{env_var}="))),
-        format!("mkdir -p \"$(dirname {path})\""),
-        format!("printf {} \"$api_key\" > {path}", shell_quote(&format!("{printf_template}\\n"))),
+        format!("path={path}"),
+        "mkdir -p \"$(dirname \"$path\")\"".into(),
+        format!("printf {} \"$api_key\" > \"$path\"", shell_quote(&format!("{printf_template}\\n"))),
         "echo".into(),
         say(format!("Saved in {config_path}")),
         say(format!("{tool_name} can use it now")),

@@ -72,8 +72,14 @@ impl Fault for FolderError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotWritable { path, uid, gid, .. } => {
-                let path = text::shell_quote(&path.to_string_lossy());
-                Some(format!("sudo chown -R {uid}:{gid} {path}"))
+                let owner = format!("{uid}:{gid}");
+                Some(text::command_line([
+                    "sudo".as_ref(),
+                    "chown".as_ref(),
+                    "-R".as_ref(),
+                    owner.as_ref(),
+                    path.as_os_str(),
+                ]))
             }
             _ => None,
         }

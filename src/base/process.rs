@@ -1,12 +1,20 @@
 //! Short-lived child processes: run, feed, capture, and give up in time.
 //!
-//! Invariants: no shell is involved; a child that outlives its limit is killed and reaped; output is captured from both
-//! pipes at once, so a talkative child cannot block.
+//! Invariants:
+//! - No shell is involved.
+//! - A child that outlives its limit, or prints more than we keep, is killed and reaped.
+//! - Output is captured from both pipes at once, so a talkative child cannot block.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+/// Most bytes of output that are captured unless a call asks for another bound.
+pub const MAX_OUTPUT: usize = 16 * 1024 * 1024;
+/// Most bytes of a complaint; it is shown to a user.
+const MAX_COMPLAINT: usize = 16 * 1024;
 
 /// What a finished child left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,14 +38,20 @@ impl Output {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// Standard error, or standard output when that is blank; trimmed, for messages.
+    /// Standard error, or standard output when that is blank; trimmed, cleaned and bounded, for messages.
     pub fn complaint(&self) -> String {
-        let stderr = String::from_utf8_lossy(&self.stderr);
-        match stderr.trim() {
-            "" => String::from_utf8_lossy(&self.stdout).trim().to_owned(),
-            text => text.to_owned(),
-        }
+        let stderr = String::from_utf8_lossy(end_of(&self.stderr));
+        let text = match stderr.trim() {
+            "" => String::from_utf8_lossy(end_of(&self.stdout)),
+            _ => stderr,
+        };
+        crate::text::clean_block(&text).trim().to_owned()
     }
+}
+
+/// The end of an output, where programs say why they failed.
+fn end_of(bytes: &[u8]) -> &[u8] {
+    &bytes[bytes.len().saturating_sub(MAX_COMPLAINT)..]
 }
 
 /// Why there is no [`Output`].
@@ -54,6 +68,14 @@ pub enum RunError {
         /// The limit.
         seconds: f64,
     },
+    /// The child was killed because it printed too much.
+    #[error("`{program}` printed more than {most} bytes")]
+    TooLarge {
+        /// The program.
+        program: String,
+        /// The bound.
+        most: usize,
+    },
     /// The caller did not want to wait any longer.
     #[error("`{0}` was interrupted")]
     Interrupted(String),
@@ -68,8 +90,8 @@ pub enum RunError {
     },
 }
 
-/// A command to run; defaults: no standard input, our environment, no limit.
-#[derive(Debug, Clone, Default)]
+/// A command to run; defaults: no standard input, our environment, no limit of time, [`MAX_OUTPUT`].
+#[derive(Debug, Clone)]
 pub struct Run {
     argv: Vec<OsString>,
     input: Option<Vec<u8>>,
@@ -78,6 +100,8 @@ pub struct Run {
     limit: Option<Duration>,
     silence: Option<Duration>,
     alone: bool,
+    most: usize,
+    sink: Option<std::sync::Arc<File>>,
 }
 
 /// Hears what the child writes to standard error as it comes, and an empty slice when nothing came for a moment; returns
@@ -87,7 +111,17 @@ pub type Watch<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
 impl Run {
     /// A command; the first word is looked up on `PATH`.
     pub fn new<S: AsRef<OsStr>>(argv: impl IntoIterator<Item = S>) -> Self {
-        Self { argv: argv.into_iter().map(|a| a.as_ref().to_owned()).collect(), ..Self::default() }
+        Self {
+            argv: argv.into_iter().map(|a| a.as_ref().to_owned()).collect(),
+            input: None,
+            env: Vec::new(),
+            bare: false,
+            limit: None,
+            silence: None,
+            alone: false,
+            most: MAX_OUTPUT,
+            sink: None,
+        }
     }
 
     /// Bytes for standard input.
@@ -127,6 +161,18 @@ impl Run {
         self
     }
 
+    /// The most bytes that are captured, of both streams together.
+    pub fn most(mut self, bytes: usize) -> Self {
+        self.most = bytes;
+        self
+    }
+
+    /// Both output streams go into a file, in the order in which they come, instead of being captured.
+    pub fn into_file(mut self, file: File) -> Self {
+        self.sink = Some(file.into());
+        self
+    }
+
     fn program(&self) -> String {
         self.argv.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default()
     }
@@ -149,8 +195,9 @@ impl Run {
             io::ErrorKind::NotFound => RunError::Missing(program.clone()),
             _ => RunError::Io { program: program.clone(), source },
         };
-        let mut child = spawn(self.command()).map_err(fail)?;
-        let outcome = crate::talk::converse(&mut child, self.input, self.limit, self.silence, watch);
+        let mut child = self.command().and_then(spawn).map_err(fail)?;
+        let bounds = crate::talk::Bounds { limit: self.limit, silence: self.silence, most: self.most };
+        let outcome = crate::talk::converse(&mut child, self.input, &bounds, watch);
         if !matches!(outcome, Ok((crate::talk::End::Done(_), ..))) {
             crate::talk::put_down(&mut child, self.alone);
         }
@@ -158,18 +205,23 @@ impl Run {
         match end {
             crate::talk::End::Done(status) => Ok(Output { code: exit_code(status), stdout, stderr }),
             crate::talk::End::Slow(limit) => Err(RunError::TimedOut { program, seconds: limit.as_secs_f64() }),
+            crate::talk::End::Flood => Err(RunError::TooLarge { program, most: self.most }),
             crate::talk::End::Unwanted => Err(RunError::Interrupted(program)),
         }
     }
 
-    fn command(&self) -> Command {
+    fn command(&self) -> io::Result<Command> {
         let mut command = Command::new(self.argv.first().cloned().unwrap_or_default());
         if self.bare {
             command.env_clear();
         }
         command.args(self.argv.iter().skip(1)).envs(self.env.iter().cloned());
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let pipe = || match &self.sink {
+            Some(file) => file.try_clone().map(Stdio::from),
+            None => Ok(Stdio::piped()),
+        };
+        command.stdout(pipe()?).stderr(pipe()?);
         if self.alone {
             use std::os::unix::process::CommandExt;
             // SAFETY: between fork and exec only two system calls are made; neither allocates nor takes a lock.
@@ -181,7 +233,7 @@ impl Run {
                 });
             }
         }
-        command
+        Ok(command)
     }
 }
 
@@ -253,6 +305,38 @@ mod tests {
         let out = Run::new(["cat"]).input(vec![7; 3_000_000]).output().unwrap();
         assert_eq!(out.stdout.len(), 3_000_000);
         assert_eq!(Run::new(["true"]).input(vec![7; 3_000_000]).output().unwrap().code, 0);
+    }
+
+    // holds: captured-output-is-bounded
+    #[test]
+    fn child_is_ended_when_it_prints_more_than_is_kept() {
+        for script in ["exec cat /dev/zero", "exec cat /dev/zero >&2"] {
+            let flood = Run::new(["sh", "-c", script]).output();
+            assert!(matches!(flood, Err(RunError::TooLarge { most: MAX_OUTPUT, .. })), "{script}");
+        }
+        let most = Run::new(["sh", "-c", "echo 123; echo 567 >&2"]).most(8).output().unwrap();
+        assert_eq!(most.stdout.len() + most.stderr.len(), 8);
+        let more = Run::new(["sh", "-c", "echo 123; echo 5678 >&2"]).most(8).output();
+        assert!(matches!(more, Err(RunError::TooLarge { most: 8, .. })));
+    }
+
+    #[test]
+    fn both_streams_go_into_a_file_when_one_is_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        let run = Run::new(["sh", "-c", "echo a; echo b >&2; echo c"]).into_file(File::create(&path).unwrap());
+        let output = run.output().unwrap();
+        assert!(output.ok() && output.stdout.is_empty() && output.stderr.is_empty());
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "a\nb\nc\n");
+    }
+
+    // holds: hostile-text-is-cleaned
+    #[test]
+    fn complaint_is_clean_and_short() {
+        let stderr = [b"\x1b]0;t\x07".repeat(9999), b"\x1b[2Jfatal: \xff no\n".to_vec()].concat();
+        let output = Output { code: 1, stdout: b"\x1b[1mout".to_vec(), stderr };
+        assert!(output.complaint().ends_with("fatal: \u{fffd} no") && output.complaint().len() < MAX_COMPLAINT);
+        assert_eq!(Output { stderr: Vec::new(), ..output }.complaint(), "out");
     }
 
     #[test]

@@ -26,8 +26,20 @@ pub(crate) enum End {
     Done(ExitStatus),
     /// A limit passed.
     Slow(Duration),
+    /// It printed more than we keep.
+    Flood,
     /// The watcher had enough.
     Unwanted,
+}
+
+/// What a child may take.
+pub(crate) struct Bounds {
+    /// Time altogether.
+    pub(crate) limit: Option<Duration>,
+    /// Time without a word.
+    pub(crate) silence: Option<Duration>,
+    /// Bytes of output, both streams together.
+    pub(crate) most: usize,
 }
 
 /// A pipe's read end and what came out of it.
@@ -44,13 +56,13 @@ impl<R: Read + AsFd> Ear<R> {
         Ok(Self { pipe, heard: Vec::new() })
     }
 
-    /// Takes what is there; the new bytes.
-    fn listen(&mut self) -> io::Result<&[u8]> {
+    /// Takes what is there, up to a little more than `most` bytes; the new bytes.
+    fn listen(&mut self, most: usize) -> io::Result<&[u8]> {
         let start = self.heard.len();
         let mut buffer = [0; 65536];
         // A child that never stops talking must not keep us from looking at the clock.
         for _ in 0..32 {
-            let Some(pipe) = &mut self.pipe else { break };
+            let Some(pipe) = self.pipe.as_mut().filter(|_| self.heard.len() <= most) else { break };
             match pipe.read(&mut buffer) {
                 Ok(0) => self.pipe = None,
                 Ok(count) => self.heard.extend_from_slice(&buffer[..count]),
@@ -67,8 +79,7 @@ impl<R: Read + AsFd> Ear<R> {
 pub(crate) fn converse(
     child: &mut Child,
     input: Option<Vec<u8>>,
-    limit: Option<Duration>,
-    silence: Option<Duration>,
+    bounds: &Bounds,
     watch: Watch<'_>,
 ) -> io::Result<(End, Vec<u8>, Vec<u8>)> {
     let pidfd = rustix::process::pidfd_open(Pid::from_child(child), rustix::process::PidfdFlags::empty())?;
@@ -80,11 +91,14 @@ pub(crate) fn converse(
     let started = Instant::now();
     let (mut last_word, mut ended) = (started, None::<(ExitStatus, Instant)>);
     loop {
-        let new_out = !out.listen()?.is_empty();
-        let said = err.listen()?;
+        let new_out = !out.listen(bounds.most)?.is_empty();
+        let said = err.listen(bounds.most)?;
         let spoke = new_out || !said.is_empty();
         let wanted = watch(said);
         mouth = mouth.and_then(speak);
+        if out.heard.len() + err.heard.len() > bounds.most {
+            return Ok((End::Flood, Vec::new(), Vec::new()));
+        }
         if let Some((status, since)) = ended {
             if (out.pipe.is_none() && err.pipe.is_none()) || since.elapsed() > LINGER {
                 return Ok((End::Done(status), out.heard, err.heard));
@@ -100,7 +114,7 @@ pub(crate) fn converse(
         }
         if ended.is_none() {
             let late = |limit: Option<Duration>, since: Instant| limit.filter(|limit| since.elapsed() >= *limit);
-            if let Some(limit) = late(limit, started).or(late(silence, last_word)) {
+            if let Some(limit) = late(bounds.limit, started).or(late(bounds.silence, last_word)) {
                 return Ok((End::Slow(limit), out.heard, err.heard));
             }
         }

@@ -1,5 +1,16 @@
 //! Text from outside made safe for a terminal, a log line, or a shell.
+//!
+//! Every byte that comes from a container, a repository or a provider passes one of these functions before it reaches a
+//! terminal, a log or a command: [`sanitize_tty`] makes the odd characters of a short value visible, [`clean_line`] and
+//! its siblings remove them from running text, [`command_line`] quotes values in a command.
 
+mod clean;
+mod lines;
+mod quote;
+
+pub use clean::{Cleaner, MAX_LINE, clean_block, clean_coloured, clean_label, clean_line};
+pub use lines::{Lines, MAX_RECORD};
+pub use quote::{command_line, shell_join, shell_quote};
 use unicode_general_category::{GeneralCategory as G, get_general_category};
 
 /// Replaces line breaks and tabs by spaces, and every other control or format character by `\xNN`.
@@ -15,22 +26,8 @@ pub fn sanitize_tty(text: &str) -> String {
     out
 }
 
-fn is_category_c(c: char) -> bool {
+pub(crate) fn is_category_c(c: char) -> bool {
     matches!(get_general_category(c), G::Control | G::Format | G::Surrogate | G::PrivateUse | G::Unassigned)
-}
-
-/// Quotes one word for a POSIX shell; a NUL, which no shell word can hold, is dropped.
-pub fn shell_quote(word: &str) -> String {
-    let clean = word.replace('\0', "");
-    if !clean.is_empty() && clean.bytes().all(|b| b.is_ascii_alphanumeric() || b"@%+=:,./-_".contains(&b)) {
-        return clean;
-    }
-    format!("'{}'", clean.replace('\'', "'\"'\"'"))
-}
-
-/// Quotes every word and joins them with single spaces.
-pub fn shell_join<S: AsRef<str>>(words: &[S]) -> String {
-    words.iter().map(|w| shell_quote(w.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
 /// Replaces the user information of every `scheme://user@host` in `text` by `<redacted>`.
@@ -65,14 +62,6 @@ mod tests {
     #[test]
     fn tty_text() {
         assert_eq!(sanitize_tty("a\nb\tc\u{1b}[0m\u{202e}é\u{7f}"), "a b c\\x1b[0m\\x202eé\\x7f");
-    }
-
-    #[test]
-    fn quoting() {
-        assert_eq!(shell_quote("a b"), "'a b'");
-        assert_eq!(shell_quote("it's"), "'it'\"'\"'s'");
-        assert_eq!(shell_quote(""), "''");
-        assert_eq!(shell_join(&["podman", "-e", "A=1", "x;y"]), "podman -e A=1 'x;y'");
     }
 
     #[test]

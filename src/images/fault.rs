@@ -309,7 +309,9 @@ impl Fault for ImageError {
             Self::SnippetOpen { .. } => "finish the instruction, or remove the backslash".into(),
             Self::ProjectBusy { .. } => "try again when it is through".into(),
             Self::ProjectFiles { source, .. } | Self::Manifest { source, .. } => written(source)?.into(),
-            Self::BootstrapMissing(program) => format!("install it: apt-get install {program}"),
+            Self::BootstrapMissing(program) => {
+                format!("install it: {}", base::text::command_line(["apt-get", "install", program]))
+            }
             _ => return None,
         })
     }

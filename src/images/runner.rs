@@ -66,7 +66,7 @@ pub fn build(podman: &podman::Podman, build: &Build, output: &mut Output<'_>) ->
     let argv = build.argv();
     let program = podman.program().to_string_lossy().into_owned();
     let shown: Vec<String> = std::iter::once("podman".to_owned()).chain(argv.iter().cloned()).collect();
-    output.line(&format!("$ {}", base::text::redact_userinfo(&base::text::shell_join(&shown))))?;
+    output.line(&format!("$ {}", base::text::redact_userinfo(&base::text::command_line(&shown))))?;
     let mut command = Command::new(podman.program());
     command.args(&argv);
     if let Some(folder) = private_cache_folder(Path::new("/var/tmp")) {

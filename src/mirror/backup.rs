@@ -10,6 +10,9 @@ use crate::git::Git;
 use crate::ledger::{self, Transaction};
 use crate::refs::{self, BACKUP, Reference};
 
+/// Longest subject that is returned, in characters.
+const MAX_SHOWN: usize = 500;
+
 /// A tip that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
@@ -74,8 +77,9 @@ pub fn list(mirror: &Path, name: Option<&str>) -> Result<Vec<Kept>, MirrorError>
         let fields: Vec<&[u8]> = line.splitn(4, |byte| *byte == 0).collect();
         let [_, reference, date, subject] = fields.try_into().ok()?;
         let text = |bytes: &[u8]| base::text::sanitize_tty(&String::from_utf8_lossy(bytes));
+        let subject = base::text::clean_label(&String::from_utf8_lossy(subject), MAX_SHOWN);
         let (name, id) = refs::backed_up(reference)?;
-        Some(Kept { name: text(name), id: id.to_owned(), date: text(date), subject: text(subject) })
+        Some(Kept { name: text(name), id: id.to_owned(), date: text(date), subject })
     };
     let all = output.stdout.split(|byte| *byte == b'\n').filter_map(kept);
     Ok(all.filter(|kept| name.is_none_or(|name| name == kept.name)).collect())

@@ -13,6 +13,9 @@ pub type Listener<'a> = &'a mut dyn FnMut(Option<&str>) -> bool;
 /// How long somebody else's synchronisation is waited for.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Most bytes of one line of progress; an upstream sends its own as well.
+const MAX_PROGRESS: usize = 4096;
+
 /// A file beside `path` whose name begins with a dot.
 pub(crate) fn sibling(path: &Path, ending: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -44,13 +47,39 @@ pub(crate) fn lines<'a>(listener: Listener<'a>) -> impl FnMut(&[u8]) -> bool + '
         if bytes.is_empty() {
             return listener(None);
         }
-        pending.extend_from_slice(bytes);
         let mut wanted = true;
-        while let Some(end) = pending.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
-            let line: Vec<u8> = pending.drain(..=end).collect();
-            let line = base::text::sanitize_tty(String::from_utf8_lossy(&line).trim());
+        for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            let room = MAX_PROGRESS.saturating_sub(pending.len());
+            pending.extend_from_slice(&part[..part.len().min(room)]);
+            if !part.ends_with(b"\n") && !part.ends_with(b"\r") {
+                break;
+            }
+            let line = base::text::sanitize_tty(String::from_utf8_lossy(&pending).trim());
+            pending.clear();
             wanted &= line.is_empty() || listener(Some(&base::text::redact_userinfo(&line)));
         }
         wanted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // holds: hostile-text-is-cleaned
+    #[test]
+    fn progress_is_cut_into_clean_lines_of_bounded_length() {
+        let mut heard: Vec<String> = Vec::new();
+        let mut listener = |line: Option<&str>| {
+            heard.extend(line.map(str::to_owned));
+            true
+        };
+        let mut feed = lines(&mut listener);
+        for part in [b"remote: 10%".as_slice(), b" a\rremote: \x1b]0;t\x07b\n", b"\n", &[b'x'; 9000], b"\nend\n"] {
+            assert!(feed(part));
+        }
+        drop(feed);
+        assert_eq!(heard[..2], ["remote: 10% a", "remote: \\x1b]0;t\\x07b"]);
+        assert_eq!((heard[2].len(), heard[3].as_str()), (MAX_PROGRESS, "end"));
     }
 }

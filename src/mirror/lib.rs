@@ -20,6 +20,7 @@ mod killed;
 pub mod ledger;
 pub mod pull;
 pub mod refs;
+pub mod report;
 #[cfg(test)]
 mod stage;
 pub mod state;

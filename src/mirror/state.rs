@@ -7,7 +7,10 @@ use crate::fault::MirrorError;
 use crate::git::Git;
 use crate::{ledger, refs};
 
-/// One commit.
+/// Longest author or subject that is returned, in characters.
+const MAX_SHOWN: usize = 500;
+
+/// One commit; its texts are cleaned, because whoever pushed it wrote them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
     /// Object id.
@@ -32,7 +35,7 @@ fn commit(mirror: &Path, revision: &str) -> Option<Commit> {
     let output = Git::at(mirror, words).run().ok().filter(base::process::Output::ok)?;
     let text = output.text();
     let fields: [&str; 4] = text.split('\0').collect::<Vec<_>>().try_into().ok()?;
-    let [hash, date, author, subject] = fields.map(str::to_owned);
+    let [hash, date, author, subject] = fields.map(|field| base::text::clean_label(field, MAX_SHOWN));
     Some(Commit { hash, date, author, subject })
 }
 

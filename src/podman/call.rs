@@ -1,24 +1,16 @@
 //! One podman process: started, fed, watched, captured, and ended in time.
 //!
-//! Invariants: no shell; both pipes are drained at once; a child that outlives its limit or that the caller gives up is
-//! killed and reaped before the call returns. A long call asks its watch several times a second whether to go on.
-//! Refuses objects whose name podman would read as an option.
+//! Invariants: no shell; both pipes are drained at once; a child that outlives its limit, prints more than we keep, or
+//! that the caller gives up is killed and reaped before the call returns. A long call asks its watch several times a
+//! second whether to go on. Refuses objects whose name podman would read as an option.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use base::process::{Output, exit_code};
+use base::process::{MAX_OUTPUT, Output, Run, RunError};
 
 use crate::fault::PodmanError;
-
-/// How often a watch is asked.
-const TICK: Duration = Duration::from_millis(50);
-/// How long a pipe may stay open after its process has ended (a descendant can hold it).
-const STRAGGLER: Duration = Duration::from_secs(10);
 
 /// Asked again and again during a long call; true gives the call up.
 pub type Watch<'a> = &'a (dyn Fn() -> bool + Sync);
@@ -68,6 +60,7 @@ impl Podman {
             limit: None,
             watch: None,
             sink: None,
+            most: MAX_OUTPUT,
         }
     }
 }
@@ -83,6 +76,7 @@ pub struct Call<'w> {
     limit: Option<Duration>,
     watch: Option<Watch<'w>>,
     sink: Option<File>,
+    most: usize,
 }
 
 impl<'w> Call<'w> {
@@ -104,6 +98,12 @@ impl<'w> Call<'w> {
         self
     }
 
+    /// The most bytes that are captured, of both streams together.
+    pub fn most(mut self, bytes: usize) -> Self {
+        self.most = bytes;
+        self
+    }
+
     /// Whom to ask whether the call is still wanted.
     pub fn watch<'v>(self, watch: Option<Watch<'v>>) -> Call<'v> {
         Call {
@@ -116,6 +116,7 @@ impl<'w> Call<'w> {
             limit: self.limit,
             watch,
             sink: self.sink,
+            most: self.most,
         }
     }
 
@@ -128,26 +129,32 @@ impl<'w> Call<'w> {
     /// Makes the call; any exit status is a result.
     ///
     /// # Errors
-    /// [`PodmanError`] when podman is missing, out of time, given up, or could not be run.
+    /// [`PodmanError`] when podman is missing, out of time, given up, prints too much, or could not be run.
     pub fn output(self) -> Result<Output, PodmanError> {
         if self.object.starts_with('-') {
             return Err(PodmanError::BadName { verb: self.verb, object: self.object });
         }
-        let mut child = self.spawn().map_err(|e| self.io_fault(e))?;
-        feed(&mut child, self.input.as_deref().map(<[u8]>::to_vec));
-        let (out, err) = (drain(child.stdout.take()), drain(child.stderr.take()));
-        let status = match self.wait(&mut child) {
-            Ok(status) => status,
-            Err(fault) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(fault);
-            }
-        };
-        Ok(Output {
-            code: exit_code(status),
-            stdout: out.recv_timeout(STRAGGLER).unwrap_or_default(),
-            stderr: err.recv_timeout(STRAGGLER).unwrap_or_default(),
+        let argv = std::iter::once(&self.program).chain(&self.args);
+        let mut run = Run::new(argv).most(self.most);
+        for (name, value) in &self.env {
+            run = run.env(name, value);
+        }
+        if let Some(input) = self.input {
+            run = run.input(input);
+        }
+        if let Some(limit) = self.limit {
+            run = run.limit(limit);
+        }
+        if let Some(sink) = self.sink {
+            run = run.into_file(sink);
+        }
+        let (verb, object) = (self.verb, self.object);
+        run.watched(&mut |_| !self.watch.is_some_and(|give_up| give_up())).map_err(|error| match error {
+            RunError::Missing(program) => PodmanError::Missing { program },
+            RunError::TimedOut { seconds, .. } => PodmanError::TimedOut { verb, object, seconds },
+            RunError::TooLarge { most, .. } => PodmanError::TooLarge { verb, object, most },
+            RunError::Interrupted(_) => PodmanError::Interrupted { verb, object },
+            RunError::Io { program, source } => PodmanError::Io { program, source },
         })
     }
 
@@ -169,62 +176,6 @@ impl<'w> Call<'w> {
         let text = self.success().ok()?.text().trim().to_owned();
         (!text.is_empty()).then_some(text)
     }
-
-    fn spawn(&self) -> io::Result<Child> {
-        let mut command = Command::new(&self.program);
-        command.args(&self.args).envs(self.env.iter().map(|(k, v)| (k, v)));
-        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
-        let pipe = || match &self.sink {
-            Some(file) => file.try_clone().map(Stdio::from),
-            None => Ok(Stdio::piped()),
-        };
-        command.stdout(pipe()?).stderr(pipe()?).spawn()
-    }
-
-    fn wait(&self, child: &mut Child) -> Result<ExitStatus, PodmanError> {
-        if self.limit.is_none() && self.watch.is_none() {
-            return child.wait().map_err(|e| self.io_fault(e));
-        }
-        let pid = rustix::process::Pid::from_child(child);
-        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
-            .map_err(|e| self.io_fault(e.into()))?;
-        let deadline = self.limit.map(|limit| Instant::now() + limit);
-        loop {
-            if let Some(status) = child.try_wait().map_err(|e| self.io_fault(e))? {
-                return Ok(status);
-            }
-            let left = deadline.map_or(TICK, |d| d.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
-                return Err(self.out_of_time());
-            }
-            if self.watch.is_some_and(|give_up| give_up()) {
-                return Err(PodmanError::Interrupted { verb: self.verb, object: self.object.clone() });
-            }
-            let slice = if self.watch.is_some() { left.min(TICK) } else { left };
-            let slice = rustix::time::Timespec {
-                tv_sec: slice.as_secs().min(3600) as i64,
-                tv_nsec: slice.subsec_nanos().into(),
-            };
-            let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
-            let _ = rustix::event::poll(&mut fds, Some(&slice));
-        }
-    }
-
-    fn out_of_time(&self) -> PodmanError {
-        PodmanError::TimedOut {
-            verb: self.verb,
-            object: self.object.clone(),
-            seconds: self.limit.unwrap_or_default().as_secs_f64(),
-        }
-    }
-
-    fn io_fault(&self, source: io::Error) -> PodmanError {
-        let program = self.program.to_string_lossy().into_owned();
-        match source.kind() {
-            io::ErrorKind::NotFound => PodmanError::Missing { program },
-            _ => PodmanError::Io { program, source },
-        }
-    }
 }
 
 /// The fault for a call that ended with a non-zero status.
@@ -241,29 +192,10 @@ pub fn clean_lines(text: &str) -> String {
     text.lines().map(base::text::sanitize_tty).collect::<Vec<_>>().join("\n")
 }
 
-fn feed(child: &mut Child, input: Option<Vec<u8>>) {
-    if let (Some(mut pipe), Some(bytes)) = (child.stdin.take(), input) {
-        std::thread::spawn(move || {
-            let _ = pipe.write_all(&bytes);
-        });
-    }
-}
-
-fn drain(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
-    let (tell, told) = channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            let _ = pipe.read_to_end(&mut bytes);
-        }
-        let _ = tell.send(bytes);
-    });
-    told
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     fn sh(script: &str) -> Call<'static> {
         Podman::at("sh").call("test", "it", ["-c", script])
@@ -291,6 +223,15 @@ mod tests {
         let given_up = sh("exec sleep 30").watch(Some(&|| true)).output();
         assert!(matches!(given_up, Err(PodmanError::Interrupted { .. })));
         assert!(begun.elapsed() < Duration::from_secs(25));
+    }
+
+    // holds: captured-output-is-bounded
+    #[test]
+    fn output_without_end_is_an_error_and_not_memory() {
+        let fault = sh("exec cat /dev/zero").output().unwrap_err();
+        assert!(matches!(fault, PodmanError::TooLarge { most: MAX_OUTPUT, .. }));
+        assert_eq!(sh("echo 1234").most(5).output().unwrap().text(), "1234\n");
+        assert!(matches!(sh("echo 12345").most(5).output(), Err(PodmanError::TooLarge { most: 5, .. })));
     }
 
     #[test]

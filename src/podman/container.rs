@@ -227,7 +227,7 @@ impl Podman {
                 text => Some(clean_lines(text)),
             },
             Err(PodmanError::Missing { .. }) => Some("podman not found".into()),
-            Err(PodmanError::TimedOut { seconds, .. }) => Some(format!("podman rm timed out after {seconds} s")),
+            Err(PodmanError::TimedOut { seconds, .. }) => Some(format!("podman rm: timed out after {seconds} s")),
             Err(other) => Some(base::fault::explain(&other)),
         };
         Removal { name: name.to_owned(), removed: error.is_none(), error }

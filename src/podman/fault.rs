@@ -24,6 +24,16 @@ pub enum PodmanError {
         /// The limit.
         seconds: f64,
     },
+    /// The output did not end where we stop keeping it.
+    #[error("cannot {verb} `{object}`: the output is larger than {most} bytes")]
+    TooLarge {
+        /// What was asked of podman.
+        verb: &'static str,
+        /// Container or image.
+        object: String,
+        /// The bound.
+        most: usize,
+    },
     /// Podman answered with a non-zero status.
     #[error("cannot {verb} `{object}`: podman failed (rc={code}): {complaint}")]
     Failed {
@@ -84,6 +94,7 @@ impl Fault for PodmanError {
         match self {
             Self::Missing { .. } => "podman-missing",
             Self::TimedOut { .. } => "podman-timeout",
+            Self::TooLarge { .. } => "podman-too-large",
             Self::Failed { .. } => "podman-failed",
             Self::Garbled { .. } => "podman-garbled",
             Self::Interrupted { .. } => "podman-interrupted",
@@ -99,6 +110,10 @@ impl Fault for PodmanError {
                 Some("install podman 4.3 or newer, for example `apt install podman uidmap slirp4netns crun`".into())
             }
             Self::TooOld { .. } => Some("podman 4.3 or newer is needed".into()),
+            Self::TooLarge { object, .. } => {
+                let see = base::text::command_line(["podman", "logs", "--tail", "100", object]);
+                Some(format!("ask for less, for a log for example with `{see}`"))
+            }
             Self::TimedOut { .. } => Some("is another podman command hanging? `podman ps` must answer".into()),
             _ => None,
         }

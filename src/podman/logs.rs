@@ -1,10 +1,12 @@
 //! A container's output: which lines are asked for, and how they are kept.
 //!
-//! An archive is complete or the older one stays: it is written beside its place and moved there at the end.
+//! An archive is complete or the older one stays: it is written next to its place and moved there at the end. It is fit
+//! for a terminal, because users read it with any program.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -58,19 +60,45 @@ impl Podman {
     /// Keeps everything the container has printed, both streams, in the file `target`; false when that did not work,
     /// and then an older file of that name is untouched.
     pub fn capture_logs(&self, name: &str, target: &Path, timestamps: bool, limit: Option<Duration>) -> bool {
-        let Some(file_name) = target.file_name() else { return false };
-        let part = format!(".{}.{}.part", file_name.to_string_lossy(), base::ident::random_hex(6));
-        let part = target.with_file_name(part);
-        let Ok(file) = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part) else {
-            return false;
-        };
+        let raw = || Part::beside(target);
+        let (Ok(raw), Ok(clean)) = (raw(), raw()) else { return false };
         let choice = LogChoice { timestamps, ..LogChoice::default() };
-        let call = self.call("read the output of", name, logs_args(name, &choice)).limit(limit).into_file(file);
-        let kept = call.output().is_ok_and(|output| output.ok()) && std::fs::rename(&part, target).is_ok();
-        if !kept {
-            let _ = std::fs::remove_file(&part);
+        let call = self.call("read the output of", name, logs_args(name, &choice)).limit(limit);
+        let kept = raw.file.try_clone().is_ok_and(|file| call.into_file(file).output().is_ok_and(|output| output.ok()));
+        kept && clean_copy(&raw.file, &clean.file).is_ok() && std::fs::rename(&clean.path, target).is_ok()
+    }
+}
+
+/// A file in the making, removed unless it was moved away.
+struct Part {
+    path: PathBuf,
+    file: File,
+}
+
+impl Part {
+    fn beside(target: &Path) -> io::Result<Self> {
+        let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let path = target.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), base::ident::random_hex(6)));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        Ok(Self { path, file })
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn clean_copy(mut from: &File, mut to: &File) -> io::Result<()> {
+    from.rewind()?;
+    let mut cleaner = base::text::Cleaner::coloured().limit(base::text::MAX_RECORD);
+    let mut piece = vec![0; 256 * 1024];
+    loop {
+        match from.read(&mut piece)? {
+            0 => return to.write_all(cleaner.finish().as_bytes()),
+            count => to.write_all(cleaner.feed(&piece[..count]).as_bytes())?,
         }
-        kept
     }
 }
 
@@ -87,6 +115,7 @@ mod tests {
         assert_eq!(logs_args("c", &none), ["logs", "c"]);
     }
 
+    // holds: hostile-text-is-cleaned
     #[test]
     fn a_failed_capture_keeps_the_older_archive() {
         let dir = tempfile::tempdir().unwrap();
@@ -100,6 +129,11 @@ mod tests {
         write("echo \"$*\"; echo err >&2");
         assert!(podman.capture_logs("c1", &target, true, None));
         assert_eq!(std::fs::read_to_string(&target).unwrap(), "logs --timestamps c1\nerr\n");
+        write(r"printf '\033]52;c;AA\007\033[1mbold\033[0m\033[2J\377\n'");
+        assert!(podman.capture_logs("c1", &target, true, None));
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "\u{1b}[1mbold\u{1b}[0m\u{fffd}\n");
+        write("echo \"$*\"; echo err >&2");
+        assert!(podman.capture_logs("c1", &target, true, None));
         write("echo other; exit 3");
         assert!(!podman.capture_logs("c1", &target, true, None));
         write("exec sleep 30");

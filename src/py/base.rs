@@ -3,7 +3,10 @@
 //! Paths cross as text, configuration as dicts. `root` overrides whether we count as root on the host, which the shims
 //! decide so that callers can replace that decision. Notices of the room go to `sys.stderr` right after the call.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use ::base::file::Dir;
 use ::base::path::Namespace;
@@ -200,6 +203,12 @@ fn base_sanitize_tty(text: &str) -> String {
     text::sanitize_tty(text)
 }
 
+/// A command for a message; words are bytes.
+#[pyfunction]
+fn base_command_line(words: Vec<Vec<u8>>) -> String {
+    text::command_line(words.into_iter().map(OsString::from_vec))
+}
+
 #[pyfunction]
 fn base_ensure_writable(path: PathBuf, label: &str) -> PyResult<()> {
     folder::ensure_writable(&path, label).map_err(errors::to_py)
@@ -227,6 +236,68 @@ fn base_detect_timezone() -> Option<String> {
 fn base_env_table() -> Vec<(&'static str, String, &'static str)> {
     let row = |var: &env::Var| (var.name, format!("{:?}", var.form).to_lowercase(), var.purpose);
     env::VARS.iter().map(row).collect()
+}
+
+/// Cleans a stream of hostile bytes piece by piece; colours stay.
+#[pyclass(frozen, module = "terok_native._lib")]
+struct CleanerRef(Mutex<text::Cleaner>);
+
+impl CleanerRef {
+    fn with<T>(&self, act: impl FnOnce(&mut text::Cleaner) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+#[pymethods]
+impl CleanerRef {
+    #[new]
+    fn new() -> Self {
+        Self(Mutex::new(text::Cleaner::coloured()))
+    }
+
+    /// What can be shown of the stream now.
+    fn feed(&self, piece: &[u8]) -> String {
+        self.with(|cleaner| cleaner.feed(piece))
+    }
+
+    /// What was withheld, at the end of the stream.
+    fn finish(&self) -> String {
+        self.with(text::Cleaner::finish)
+    }
+}
+
+/// Cuts a stream of hostile bytes into lines of bounded length.
+#[pyclass(frozen, module = "terok_native._lib")]
+struct LinesRef(Mutex<text::Lines>);
+
+impl LinesRef {
+    fn with<T>(&self, act: impl FnOnce(&mut text::Lines) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+#[pymethods]
+impl LinesRef {
+    #[new]
+    fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    /// The lines that are complete now, without their ends.
+    fn feed(&self, piece: &[u8]) -> Vec<String> {
+        self.with(|lines| lines.feed(piece))
+    }
+
+    /// A last line that has no end.
+    fn finish(&self) -> Option<String> {
+        self.with(text::Lines::finish)
+    }
+}
+
+/// Several lines, cleaned for a terminal.
+#[pyfunction]
+fn base_clean_block(text: &[u8]) -> String {
+    text::clean_block(&String::from_utf8_lossy(text))
 }
 
 /// Adds this room's functions and classes to the extension module.
@@ -257,6 +328,10 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(base_yaml_dump, m)?)?;
     m.add_function(wrap_pyfunction!(base_check_container_name, m)?)?;
     m.add_function(wrap_pyfunction!(base_sanitize_tty, m)?)?;
+    m.add_function(wrap_pyfunction!(base_command_line, m)?)?;
+    m.add_function(wrap_pyfunction!(base_clean_block, m)?)?;
+    m.add_class::<CleanerRef>()?;
+    m.add_class::<LinesRef>()?;
     m.add_function(wrap_pyfunction!(base_ensure_writable, m)?)?;
     m.add_function(wrap_pyfunction!(base_write_sensitive, m)?)?;
     m.add_function(wrap_pyfunction!(base_read_below, m)?)?;

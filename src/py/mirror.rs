@@ -1,10 +1,12 @@
 //! Bindings of the `mirror` room: plain data in, plain data out; a listener hears progress, and Ctrl-C ends what runs.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 use ::mirror::git::Reach;
-use ::mirror::{Address, MirrorError, Upstream, backup, cache, state, upstream};
+use ::mirror::{Address, MirrorError, Upstream, backup, cache, report, state, upstream};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde::Deserialize;
@@ -157,6 +159,36 @@ fn mirror_last_commit(
     Some((commit.hash, commit.date, commit.author, commit.subject))
 }
 
+/// The branches that containers see: name and commit; names are file system text.
+#[pyfunction]
+fn mirror_branches(py: Python<'_>, path: PathBuf) -> PyResult<Names> {
+    raise(py.detach(|| report::branches(&path))).map(out)
+}
+
+/// Those that have a commit which is neither in `before` nor the upstream's own.
+#[pyfunction]
+fn mirror_pushed(py: Python<'_>, path: PathBuf, before: Names) -> PyResult<Names> {
+    let before = taken(before);
+    raise(py.detach(|| report::pushed(&path, &before))).map(out)
+}
+
+/// What was pushed since, and how to look at it and take it; several lines.
+#[pyfunction]
+fn mirror_report(py: Python<'_>, path: PathBuf, before: Names) -> String {
+    let before = taken(before);
+    py.detach(|| report::report(&path, &before))
+}
+
+type Names = std::collections::BTreeMap<OsString, String>;
+
+fn taken(names: Names) -> report::Branches {
+    names.into_iter().map(|(name, id)| (name.into_vec(), id)).collect()
+}
+
+fn out(branches: report::Branches) -> Names {
+    branches.into_iter().map(|(name, id)| (OsString::from_vec(name), id)).collect()
+}
+
 /// Kept tips as `(name, id, date, subject)`.
 #[pyfunction]
 fn mirror_list_kept(
@@ -190,6 +222,9 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(mirror_upstream_head, m)?)?;
     m.add_function(wrap_pyfunction!(mirror_distance, m)?)?;
     m.add_function(wrap_pyfunction!(mirror_last_commit, m)?)?;
+    m.add_function(wrap_pyfunction!(mirror_branches, m)?)?;
+    m.add_function(wrap_pyfunction!(mirror_pushed, m)?)?;
+    m.add_function(wrap_pyfunction!(mirror_report, m)?)?;
     m.add_function(wrap_pyfunction!(mirror_list_kept, m)?)?;
     m.add_function(wrap_pyfunction!(mirror_restore, m)?)?;
     m.add_function(wrap_pyfunction!(mirror_follow, m)?)

@@ -143,7 +143,7 @@ fn sandbox_argv<'py>(
     py.detach(|| execute::preflight(&place, &spec)).map_err(errors::to_py)?;
     let mut words = vec!["podman".to_owned()];
     words.extend(redact::redact_env_args(&rendered.args));
-    let shown = ::base::text::shell_join(&words);
+    let shown = ::base::text::command_line(&words);
     convert::to_py(py, &serde_json::json!({"args": rendered.args, "shown": shown}))
 }
 

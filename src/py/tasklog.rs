@@ -3,7 +3,6 @@
 use std::sync::Mutex;
 
 use ::task::claude::Claude;
-use ::task::clean;
 use pyo3::prelude::*;
 
 /// A formatter of Claude Code's `stream-json`.
@@ -40,7 +39,7 @@ impl ClaudeLogRef {
 /// The line without what could move a terminal; colours stay.
 #[pyfunction]
 fn task_clean_log(line: &str) -> String {
-    clean::coloured(line)
+    ::base::text::clean_coloured(line)
 }
 
 /// Adds the functions and classes to the module.

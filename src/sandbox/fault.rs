@@ -158,5 +158,6 @@ impl Fault for LaunchError {
 
 /// What to do about a name that is taken.
 pub fn name_in_use(name: &str) -> String {
-    format!("choose another name, or remove the container with `podman rm -f {name}`")
+    let remove = base::text::command_line(["podman", "rm", "-f", name]);
+    format!("choose another name, or remove the container with `{remove}`")
 }

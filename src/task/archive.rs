@@ -239,7 +239,7 @@ fn read_entry(root: &Path, name: &str) -> Option<Entry> {
     let meta = document::parse_dossier(&dir.join(TASK), &content).ok()?;
     let mut parts = name.splitn(3, '_');
     let (time, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let text = |key: &str| meta.get(key).and_then(Value::as_str).map(crate::clean::line);
+    let text = |key: &str| meta.get(key).and_then(Value::as_str).map(base::text::clean_line);
     Some(Entry {
         archived_at: time.to_owned(),
         task_id: text("task_id").unwrap_or_else(|| id.to_owned()),

@@ -6,12 +6,14 @@
 
 use serde_json::{Map, Value};
 
-use crate::clean;
+use base::text::{Cleaner, clean_block, clean_line};
 
 const RED: &str = "31";
 const GREEN: &str = "32";
 const YELLOW: &str = "33";
 const BLUE: &str = "34";
+/// Most bytes that are remembered of what came in pieces; a longer text is shown again with its whole message.
+const MAX_REMEMBERED: usize = 4 * 1024 * 1024;
 /// Longest value of a tool's input and longest result of a tool, in characters.
 const VALUE: usize = 200;
 const RESULT: usize = 500;
@@ -22,6 +24,8 @@ pub struct Claude {
     streaming: bool,
     colour: bool,
     open: Option<Block>,
+    /// Cleans the open block's text.
+    cleaner: Cleaner,
     /// The whole message of the open block has come already.
     told: bool,
     /// What was shown in pieces since the last whole message.
@@ -36,10 +40,19 @@ enum Block {
     Tool { name: String, input: String },
 }
 
+impl Block {
+    fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len() + 1,
+            Self::Tool { name, input } => name.len() + input.len() + 1,
+        }
+    }
+}
+
 impl Claude {
     /// A formatter for one log.
     pub fn new(streaming: bool, colour: bool) -> Self {
-        Self { streaming, colour, open: None, told: false, shown: Vec::new(), result: None }
+        Self { streaming, colour, open: None, cleaner: Cleaner::plain(), told: false, shown: Vec::new(), result: None }
     }
 
     /// What to print for one line, with its line ends; may be nothing.
@@ -51,7 +64,7 @@ impl Claude {
         let mut out = String::new();
         match serde_json::from_str(line) {
             Ok(Value::Object(record)) => self.record(&record, &mut out),
-            _ => push_line(&mut out, &clean::block(line)),
+            _ => push_line(&mut out, &clean_block(line)),
         }
         out
     }
@@ -88,7 +101,7 @@ impl Claude {
         if record.get("subtype").and_then(Value::as_str) != Some("init") {
             return;
         }
-        let part = |key: &str| record.get(key).filter(|value| is_true(value)).map(|value| clean::line(&shown(value)));
+        let part = |key: &str| record.get(key).filter(|value| is_true(value)).map(|value| clean_line(&shown(value)));
         let tools = record.get("tools").and_then(Value::as_array).filter(|tools| !tools.is_empty());
         let parts: Vec<String> = [
             part("session_id").map(|id| format!("Session: {id}")),
@@ -137,7 +150,7 @@ impl Claude {
     fn text(&mut self, text: &str, out: &mut String) {
         let repeated = self.was_shown(|known| matches!(known, Block::Text(shown) if shown == text));
         if !text.trim().is_empty() && !repeated {
-            push_line(out, &clean::block(text));
+            push_line(out, &clean_block(text));
         }
     }
 
@@ -154,19 +167,19 @@ impl Claude {
     }
 
     fn tool(&self, name: &str, out: &mut String) {
-        push_line(out, &self.paint(BLUE, &format!("[tool] {}", clean::line(name))));
+        push_line(out, &self.paint(BLUE, &format!("[tool] {}", clean_line(name))));
     }
 
     fn input(&self, input: &Value, out: &mut String) {
         match input {
             Value::Object(members) => {
                 for (key, value) in members {
-                    let value = clean::block(&cut(&shown(value), VALUE));
-                    push_line(out, &self.paint(YELLOW, &format!("  {}: {value}", clean::line(key))));
+                    let value = clean_block(&cut(&shown(value), VALUE));
+                    push_line(out, &self.paint(YELLOW, &format!("  {}: {value}", clean_line(key))));
                 }
             }
             other if is_true(other) => {
-                push_line(out, &self.paint(YELLOW, &format!("  {}", clean::block(&shown(other)))));
+                push_line(out, &self.paint(YELLOW, &format!("  {}", clean_block(&shown(other)))));
             }
             _ => {}
         }
@@ -176,7 +189,7 @@ impl Claude {
         let failed = block.get("is_error").is_some_and(is_true);
         let (colour, word) = if failed { (RED, "[tool_error]") } else { (GREEN, "[tool_result]") };
         let id = block.get("tool_use_id").and_then(Value::as_str).filter(|id| !id.is_empty());
-        let id = id.map(|id| format!(" ({}...)", clean::line(&id.chars().take(8).collect::<String>())));
+        let id = id.map(|id| format!(" ({}...)", clean_line(&id.chars().take(8).collect::<String>())));
         push_line(out, &self.paint(colour, &format!("{word}{}", id.unwrap_or_default())));
         let text = match block.get("content") {
             None | Some(Value::Null) => String::new(),
@@ -187,7 +200,7 @@ impl Claude {
             Some(other) => shown(other),
         };
         if !text.trim().is_empty() {
-            push_line(out, &format!("  {}", clean::block(&cut(&text, RESULT))));
+            push_line(out, &format!("  {}", clean_block(&cut(&text, RESULT))));
         }
     }
 
@@ -212,11 +225,11 @@ impl Claude {
         match (&mut self.open, member("type")) {
             (Some(Block::Text(text)), Some("text_delta")) => {
                 let piece = member("text").unwrap_or_default();
-                text.push_str(piece);
-                out.push_str(&clean::block(piece));
+                remember(text, piece);
+                out.push_str(&self.cleaner.feed(piece.as_bytes()));
             }
             (Some(Block::Tool { input, .. }), Some("input_json_delta")) => {
-                input.push_str(member("partial_json").unwrap_or_default());
+                remember(input, member("partial_json").unwrap_or_default());
             }
             _ => {}
         }
@@ -226,16 +239,21 @@ impl Claude {
     fn close(&mut self, out: &mut String) {
         let Some(block) = self.open.take() else { return };
         match &block {
-            Block::Text(_) => out.push('\n'),
+            Block::Text(_) => push_line(out, &self.cleaner.finish()),
             Block::Tool { input, .. } if input.is_empty() => {}
             Block::Tool { input, .. } => match serde_json::from_str::<Value>(input) {
                 Ok(value) => self.input(&value, out),
-                Err(_) => push_line(out, &self.paint(YELLOW, &format!("  {}", clean::block(input)))),
+                Err(_) => push_line(out, &self.paint(YELLOW, &format!("  {}", clean_block(input)))),
             },
         }
-        if !std::mem::take(&mut self.told) {
+        if !std::mem::take(&mut self.told) && self.remembered() + block.size() <= MAX_REMEMBERED {
             self.shown.push(block);
         }
+    }
+
+    /// Bytes that are kept of blocks.
+    pub(crate) fn remembered(&self) -> usize {
+        self.shown.iter().chain(&self.open).map(Block::size).sum()
     }
 
     fn summary(&self, result: &Map<String, Value>) -> Vec<String> {
@@ -258,6 +276,13 @@ impl Claude {
 
     fn paint(&self, colour: &str, text: &str) -> String {
         if self.colour { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// Appends a piece, as long as there is space for it.
+fn remember(text: &mut String, piece: &str) {
+    if text.len() + piece.len() <= MAX_REMEMBERED {
+        text.push_str(piece);
     }
 }
 

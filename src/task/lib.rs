@@ -9,7 +9,6 @@
 pub mod archive;
 mod book;
 pub mod claude;
-pub mod clean;
 mod create;
 pub mod deliver;
 mod disk;

@@ -169,7 +169,7 @@ fn recorded(book: &Book, folder: &Folder, project: &str, id: &str) -> Recorded {
             web_token: text(&meta, "web_token"),
             backend: text(&meta, "backend"),
             preset: text(&meta, "preset"),
-            name: text(&meta, "name").map(|name| crate::clean::line(&name)).unwrap_or_default(),
+            name: text(&meta, "name").map(|name| base::text::clean_line(&name)).unwrap_or_default(),
             provider: text(&meta, "provider"),
             unrestricted: meta.get("unrestricted").and_then(Value::as_bool),
             exit_code: number(&meta, "exit_code"),

@@ -10,8 +10,8 @@ use base::file::{Dir, PRIVATE};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::clean;
 use crate::fault::TaskError;
+use base::text::clean_line;
 
 const STATUS: &str = "work-status.yml";
 const PHASE: &str = "pending-phase.yml";
@@ -72,7 +72,7 @@ pub fn read_status(dir: &Path) -> (Status, Option<String>) {
 pub fn read_phase(dir: &Path) -> Option<Phase> {
     let content = read(dir, PHASE).ok()??;
     let document = base::yaml::parse(std::str::from_utf8(&content).ok()?).ok()?;
-    let phase = document.as_object()?.get("phase")?.as_str().map(clean::line)?;
+    let phase = document.as_object()?.get("phase")?.as_str().map(clean_line)?;
     let prompt = match document.get("prompt") {
         None => String::new(),
         Some(prompt) => prompt.as_str()?.to_owned(),
@@ -117,7 +117,7 @@ pub fn clear_phase(dir: &Path) -> Result<(), TaskError> {
 
 fn parse_status(content: &[u8]) -> Result<Status, String> {
     let text = std::str::from_utf8(content).map_err(|_| "it is not UTF-8".to_owned())?;
-    let shown = |text: &str| clean::line(text).chars().take(SHOWN).collect::<String>();
+    let shown = |text: &str| clean_line(text).chars().take(SHOWN).collect::<String>();
     let member = |members: &Map<String, Value>, key: &str| members.get(key).and_then(Value::as_str).map(shown);
     match base::yaml::parse(text).map_err(|error| error.to_string())? {
         Value::String(status) => Ok(Status { status: Some(shown(&status)), message: None }),

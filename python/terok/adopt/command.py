@@ -48,7 +48,7 @@ def _pip(*arguments: str) -> None:
     ended = subprocess.run(argv, stdin=subprocess.DEVNULL, check=False)
     if ended.returncode:
         raise SystemExit(
-            f"cannot adopt the front ends: `pip {arguments[0]}` ended with status {ended.returncode}\n"
+            f"cannot adopt the front ends: pip's `{arguments[0]}` ended with status {ended.returncode}\n"
             "hint: its message is above; a wheel of terok that you fetched elsewhere can be given with --from"
         )
 

@@ -1,5 +1,7 @@
 """Following a running container: its output to the terminal, its end explained.
 
+Output is shown as soon as it is there, also a part of a line, and without what could steer a terminal but for colours.
+
 The deadline applies to the reading loop itself, so a silent container cannot hold the caller for ever. Ctrl-C leaves
 the container running and says how to get back to it.
 """
@@ -13,6 +15,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+
+from terok_util.shell import command_line
 
 from terok_executor.container import logs
 
@@ -47,7 +51,8 @@ def follow(name: str, *, deadline_s: float, on_ready: Callable[[], None] | None 
     except KeyboardInterrupt:
         _note(
             f"\nstopped following; container `{name}` keeps running\n"
-            f"hint: follow it again with `podman logs -f {name}`, end it with `terok-executor stop {name}`"
+            f"hint: follow it again with `{command_line('podman', 'logs', '-f', name)}`, "
+            f"end it with `{command_line('terok-executor', 'stop', name)}`"
         )
         raise SystemExit(INTERRUPTED) from None
     finally:
@@ -55,7 +60,7 @@ def follow(name: str, *, deadline_s: float, on_ready: Callable[[], None] | None 
     if not finished:
         _note(
             f"container `{name}` still runs after {deadline_s:.0f} seconds; following stops here\n"
-            f"hint: end it with `terok-executor stop {name}`"
+            f"hint: end it with `{command_line('terok-executor', 'stop', name)}`"
         )
         return UNKNOWN_EXIT
     return _exit_code(name)
@@ -64,33 +69,25 @@ def follow(name: str, *, deadline_s: float, on_ready: Callable[[], None] | None 
 def _copy(process: subprocess.Popen[bytes], deadline: float, on_ready: Callable[[], None] | None) -> bool:
     """Copy until the stream ends (``True``) or the deadline passes (``False``)."""
     assert process.stdout is not None
+    from terok_native import _lib
+    from terok_util.tty import write_text
+
     source = process.stdout.fileno()
-    tail = b""
+    cleaner, tail = _lib.CleanerRef(), b""
     while (left := deadline - time.monotonic()) > 0:
         readable, _, _ = select.select([source], [], [], left)
         if not readable:
             continue
         chunk = os.read(source, _CHUNK)
+        write_text(cleaner.feed(chunk) if chunk else cleaner.finish())
         if not chunk:
             return True
-        _write(chunk)
         if on_ready is not None:
             tail = tail[-len(INIT_COMPLETE) :] + chunk
             if INIT_COMPLETE in tail:
                 on_ready()
                 on_ready = None
     return False
-
-
-def _write(chunk: bytes) -> None:
-    """Write raw bytes; a replaced ``sys.stdout`` without a buffer gets text."""
-    out = getattr(sys.stdout, "buffer", None)
-    if out is None:
-        sys.stdout.write(chunk.decode("utf-8", "replace"))
-    else:
-        sys.stdout.flush()
-        out.write(chunk)
-    sys.stdout.flush()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -7,14 +7,14 @@ stay on the host. A gate token opens this one repository and ends with the conta
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from terok_util.shell import command_line
 
 from terok_executor.container.repository import repo_key
 
@@ -26,10 +26,6 @@ CONTAINER_GATE_SOCKET = "/run/terok/gate-server.sock"
 #: Variables that may hold the gate's address.
 _ADDRESSES = ("CODE_REPO", "CLONE_FROM", "GATE_REMOTE_URL")
 _GATE_URL = re.compile(r"https?://[^/@]+@[^/@]+/([A-Za-z0-9][A-Za-z0-9._-]*?)(?:\.git)?/?")
-_HEADS = "refs/heads/"
-#: The upstream's own branches, which the mirror keeps apart from those that containers push.
-_UPSTREAM_HEADS = "refs/terok/upstream/heads/"
-_GIT_LIMIT_S = 30
 
 
 def mirror_path(cfg: SandboxConfig, url: str) -> Path:
@@ -55,9 +51,10 @@ def sync(cfg: SandboxConfig, url: str) -> Path:
     try:
         result = gate.sync()
     except catalogue.GateAuthNotConfigured as error:
+        add = command_line("terok-executor", "sandbox", "ssh", "add", key)
         raise SystemExit(
             f"cannot mirror `{_shown(url)}`: no SSH key is kept for it\n"
-            f"hint: make one with `terok-executor sandbox ssh add {key}` and register its public line at the host,"
+            f"hint: make one with `{add}` and register its public line at the host,"
             " set `ssh: {use_personal: true}` in config.yml to use your own, or pass --no-gate"
         ) from error
     except (RuntimeError, SystemExit) as error:
@@ -79,9 +76,10 @@ def _progress() -> Callable[[str], object] | None:
 
 
 def _failed(url: str, why: str) -> SystemExit:
+    ask = command_line("git", "ls-remote", _shown(url))
     return SystemExit(
         f"cannot mirror `{_shown(url)}` for the git gate: {why}\n"
-        "hint: check the URL and your access to it (`git ls-remote URL`), or pass --no-gate to let the container"
+        f"hint: check the URL and your access to it (`{ask}`), or pass --no-gate to let the container"
         " clone it by itself"
     )
 
@@ -103,7 +101,10 @@ def served_repository(env: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Mirror:
-    """A mirror as it was when a run began: branch names and their commits."""
+    """A mirror as it was when a run began: branch names and their commits.
+
+    A name that is not UTF-8 is text as of :func:`os.fsdecode`.
+    """
 
     path: Path
     before: Mapping[str, str]
@@ -111,44 +112,23 @@ class Mirror:
     @classmethod
     def seen(cls, path: Path) -> Mirror:
         """Remember the branches as they are now."""
-        return cls(path, _tips(path, _HEADS))
+        from terok_native import _lib
+
+        return cls(path, _lib.mirror_branches(path))
 
     def pushed(self) -> Iterator[tuple[str, str]]:
         """Name and commit of every branch that has a new commit that is not the upstream's own."""
-        upstream = _tips(self.path, _UPSTREAM_HEADS)
-        for name, tip in _tips(self.path, _HEADS).items():
-            if tip not in (self.before.get(name), upstream.get(name)):
-                yield name, tip
+        from terok_native import _lib
+
+        yield from _lib.mirror_pushed(self.path, dict(self.before)).items()
 
     def report(self) -> str:
-        """What was pushed since, and how to look at it and take it; several lines."""
-        lines = []
-        for name, tip in self.pushed():
-            count = _git(self.path, "rev-list", "--count", tip, "--not", f"--glob={_UPSTREAM_HEADS}*").strip()
-            lines += [
-                f"pushed to the gate: branch `{name}`, {count or '?'} commit(s) that the upstream does not have",
-                f"  look at it:  git -C {self.path} log -p -{count or 1} {name}",
-                f"  take it:     git fetch {self.path} {name}",
-            ]
-        return "\n".join(lines) or f"nothing was pushed to the gate (`{self.path}`)"
+        """Say what was pushed since, and how to look at it and take it; several lines, fit for a terminal."""
+        from terok_native import _lib
+
+        return _lib.mirror_report(self.path, dict(self.before))
 
     def announce(self) -> str:
         """Where pushes will arrive; one line."""
-        return f"pushes arrive in `{self.path}`; look at them with: git -C {self.path} log --branches"
-
-
-def _tips(mirror: Path, prefix: str) -> dict[str, str]:
-    text = _git(mirror, "for-each-ref", f"--format=%(objectname) %(refname:strip={prefix.count('/')})", prefix)
-    pairs = (line.split(" ", 1) for line in text.splitlines())
-    return {name: tip for tip, name in pairs}
-
-
-def _git(mirror: Path, *words: str) -> str:
-    """Ask git about a mirror; empty when it does not know. Variables that would lead it elsewhere are not passed on."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    command = ["git", "--git-dir", str(mirror), *words]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_LIMIT_S, env=environment)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
+        look = command_line("git", "-C", self.path, "log", "--branches")
+        return f"pushes arrive in `{self.path}`; look at them with: {look}"

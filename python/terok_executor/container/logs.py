@@ -5,10 +5,10 @@ A failure of podman itself is never reported as the exit code of a container.
 
 from __future__ import annotations
 
-import os
 import subprocess
-import tempfile
 from pathlib import Path
+
+from terok_util.tty import clean_text
 
 
 def build_logs_cmd(
@@ -36,11 +36,13 @@ def wait_for_exit(container_name: str, timeout: float | None = None) -> int:
         FileNotFoundError: podman is not installed.
     """
     try:
-        done = subprocess.run(["podman", "wait", container_name], capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(
+            ["podman", "wait", container_name], capture_output=True, text=True, errors="replace", timeout=timeout
+        )
     except subprocess.TimeoutExpired:
         raise TimeoutError(f"container `{container_name}` still runs after {timeout} seconds") from None
     if done.returncode != 0:
-        said = done.stderr.strip() or done.stdout.strip() or "podman printed nothing"
+        said = clean_text(done.stderr.strip() or done.stdout.strip()) or "podman printed nothing"
         raise RuntimeError(f"cannot wait for container `{container_name}` (returncode={done.returncode}): {said}")
     try:
         return int(done.stdout.strip())
@@ -55,35 +57,23 @@ def read_logs(container_name: str, *, tail: int | None, timestamps: bool, since:
     """Return what the container wrote: its standard output, then its standard error.
 
     Raises:
-        RuntimeError: podman failed, for example because there is no such container.
+        RuntimeError: podman failed, for example because there is no such container, or the log is larger than 16 MiB.
         FileNotFoundError: podman is not installed.
     """
-    command = build_logs_cmd(container_name, tail=tail, timestamps=timestamps, since=since)
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    if done.returncode != 0:
-        said = done.stderr.strip() or "podman printed nothing"
-        raise RuntimeError(f"cannot read the log of container `{container_name}`: {said}")
-    return done.stdout + done.stderr
+    from terok_native import _lib
+
+    return _lib.podman_logs(container_name, tail=tail, timestamps=timestamps, since=since or None)
 
 
 def capture_logs(container_name: str, dest: Path, *, timestamps: bool = True, timeout: float = 60.0) -> bool:
-    """Write both output streams of the container to *dest*; an earlier file survives a failure.
+    """Write both output streams of the container to *dest*, fit for a terminal; an earlier file survives a failure.
 
     Returns ``False`` (and leaves no partial file) when podman is missing or fails, time runs out, or *dest* cannot be
     written; never raises for these.
     """
-    command = build_logs_cmd(container_name, timestamps=timestamps)
-    temporary: str | None = None
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{dest.name}.", dir=dest.parent)
-        with os.fdopen(handle, "wb") as out:
-            subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, timeout=timeout, check=True)
-        os.replace(temporary, dest)
-    except (OSError, subprocess.SubprocessError):
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        return False
-    return True
+    from terok_native import _lib
+
+    return _lib.podman_capture_logs(container_name, dest, timestamps=timestamps, timeout=timeout)
 
 
 def stream_logs_process(

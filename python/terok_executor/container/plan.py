@@ -5,11 +5,12 @@ Everything here is pure, so that a wrong argument fails before an image is built
 
 from __future__ import annotations
 
-import shlex
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
+
+from terok_util.shell import command_line
 
 from terok_executor.container.context import GateGrant
 from terok_executor.container.gating import Mirror
@@ -114,13 +115,12 @@ def interactive_command() -> list[str]:
 
 def web_command(public_url: str) -> list[str]:
     """Serve the web front end behind its token gate; the gate's entry script prepares the workspace itself."""
-    return shell_command(f"terok-toad-entry --public-url {shlex.quote(public_url)} /workspace")
+    return shell_command(command_line("terok-toad-entry", "--public-url", public_url, "/workspace"))
 
 
 def tool_command(tool: str, tool_args: tuple[str, ...], timeout: int) -> list[str]:
     """Prepare the workspace and run one tool, limited to *timeout* seconds."""
-    words = [tool, *tool_args]
-    return shell_command(f"{_INIT} && timeout {int(timeout)} {' '.join(shlex.quote(w) for w in words)}")
+    return shell_command(f"{_INIT} && {command_line('timeout', int(timeout), tool, *tool_args)}")
 
 
 def detect_timezone(explicit: str | None) -> str | None:

@@ -11,7 +11,6 @@ callers replace them.
 from __future__ import annotations
 
 import secrets
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terok_native.kept import kept
+from terok_util.shell import command_line
 
 from terok_executor.container import follow as following
 from terok_executor.container import gating
@@ -167,7 +167,7 @@ class AgentRunner:
         if self.sandbox.stream_logs(plan.container, timeout=_READY_TIMEOUT_S, ready_check=_is_ready):
             _fire(hooks, "post_ready")
             login = self.runtime.container(plan.container).login_command(command=("bash", "-l"))
-            print(f"log in with: {shlex.join(login)}")
+            print(f"log in with: {command_line(*login)}")
         self._after(plan, 0, hooks, follow=False)
         return plan.container
 
@@ -385,11 +385,12 @@ class AgentRunner:
         tag = self._ensure_images()
         installed = frozenset(ImageBuilder.image_agents(tag))
         if installed and provider not in installed:
+            wanted = ",".join(sorted({*installed, provider}))
+            again = command_line("terok-executor", "build", "--base", self._base_image, "--agents", wanted)
             raise SystemExit(
                 f"cannot run agent `{provider}`: image `{tag}` does not hold it"
                 f" (it holds {', '.join(sorted(installed))})\n"
-                f"hint: build one with `terok-executor build --base {self._base_image} --agents "
-                f"{','.join(sorted({*installed, provider}))}`"
+                f"hint: build one with `{again}`"
             )
         return tag, installed
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 
+from terok_util.tty import clean_text
+
 from terok_executor.container import plan
 
 _INSPECT_LIMIT_S = 15
@@ -19,7 +21,8 @@ def is_ours(name: str) -> bool | None:
     """
     try:
         done = subprocess.run(
-            ["podman", "container", "inspect", "--", name], capture_output=True, text=True, timeout=_INSPECT_LIMIT_S
+            ["podman", "container", "inspect", "--", name], capture_output=True, text=True, errors="replace",
+            timeout=_INSPECT_LIMIT_S,
         )
     except FileNotFoundError:
         raise SystemExit(f"cannot look at container `{name}`: podman is not installed") from None
@@ -28,7 +31,8 @@ def is_ours(name: str) -> bool | None:
     if done.returncode != 0:
         # Whatever else is wrong with podman, the container may be there, and what it needs must stay.
         if "no such container" not in done.stderr.lower():
-            raise SystemExit(f"cannot look at container `{name}`: {done.stderr.strip() or 'podman gave no reason'}")
+            why = clean_text(done.stderr).strip() or "podman gave no reason"
+            raise SystemExit(f"cannot look at container `{name}`: {why}")
         return None
     labels = (json.loads(done.stdout)[0].get("Config") or {}).get("Labels") or {}
     return labels.get(plan.LABEL_MANAGED) == plan.MANAGED_BY

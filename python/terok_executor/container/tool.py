@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from terok_util.shell import command_line
+
 from terok_executor.container import plan as planning
 
 if TYPE_CHECKING:
@@ -43,6 +45,6 @@ def credentials(cfg: SandboxConfig, tool: str, env_map: Mapping[str, str]) -> di
     if not found:
         raise SystemExit(
             f"cannot run `{tool}`: no credential is stored for it\n"
-            f"hint: store one with `terok-executor auth {tool} --api-key -`"
+            f"hint: store one with `{command_line('terok-executor', 'auth', tool, '--api-key', '-')}`"
         )
     return found

@@ -7,13 +7,17 @@ of control sequences only colours are left.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from terok_util.tty import write_text
+
 from terok_executor.container import logs
 
 _LONGEST_RESULT = 400
+_CHUNK = 65536
 
 
 def show(name: str, *, follow: bool, tail: int | None, raw: bool) -> int:
@@ -23,16 +27,51 @@ def show(name: str, *, follow: bool, tail: int | None, raw: bool) -> int:
     except FileNotFoundError:
         raise SystemExit(f"cannot read the log of container `{name}`: podman is not installed") from None
     assert process.stdout is not None
-    lines = (line.decode("utf-8", "replace") for line in process.stdout)
+    # Another program gets the raw log as it is; a terminal never does.
+    show_piece = _show_exactly if raw and not sys.stdout.isatty() else _show_cleaned if raw else None
     try:
-        for line in lines if raw else readable(lines):
-            sys.stdout.write(line)
-            sys.stdout.flush()
+        if show_piece is not None:
+            show_piece(process.stdout.fileno())
+        else:
+            for line in readable(_lines(process.stdout.fileno())):
+                write_text(line)
     except KeyboardInterrupt:
         process.terminate()
         process.wait()
         raise SystemExit(130) from None
     return process.wait()
+
+
+def _show_exactly(source: int) -> None:
+    out = getattr(sys.stdout, "buffer", None)
+    while chunk := os.read(source, _CHUNK):
+        if out is None:
+            sys.stdout.write(chunk.decode("utf-8", "replace"))
+        else:
+            out.write(chunk)
+        sys.stdout.flush()
+
+
+def _show_cleaned(source: int) -> None:
+    from terok_native import _lib
+
+    cleaner = _lib.CleanerRef()
+    while chunk := os.read(source, _CHUNK):
+        write_text(cleaner.feed(chunk))
+    write_text(cleaner.finish())
+
+
+def _lines(source: int) -> Iterator[str]:
+    """Every line, with its end, as soon as it is there; one without an end does not fill the memory."""
+    from terok_native import _lib
+
+    lines = _lib.LinesRef()
+    while chunk := os.read(source, _CHUNK):
+        for line in lines.feed(chunk):
+            yield f"{line}\n"
+    last = lines.finish()
+    if last is not None:
+        yield last
 
 
 def readable(lines: Iterable[str]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from terok_native.kept import kept
+from terok_util.shell import command_line
 
 from terok_executor.credentials.oauth import AuthSession, prepare_oauth_session
 from terok_executor.credentials.provider import AuthProvider
@@ -77,13 +78,14 @@ class Authenticator:
     ) -> NoReturn:  # fmt: skip
         """Refuse: browser logins are not part of this version."""
         require_known(self.provider)
-        raise SystemExit(_NO_OAUTH.format(name=self.provider))
+        raise _no_oauth(self.provider)
 
 
-_NO_OAUTH = (
-    "cannot log in to {name} in a browser: that is not part of this version\n"
-    "hint: store an API key with `terok-executor auth {name} --api-key -`"
-)
+def _no_oauth(name: str) -> SystemExit:
+    return SystemExit(
+        f"cannot log in to {name} in a browser: that is not part of this version\n"
+        f"hint: store an API key with `{command_line('terok-executor', 'auth', name, '--api-key', '-')}`"
+    )
 
 
 def require_known(name: str) -> AuthProvider:
@@ -105,7 +107,7 @@ def authenticate(
     """
     entry = require_known(provider)
     if not entry.supports_api_key:
-        raise SystemExit(_NO_OAUTH.format(name=provider))
+        raise _no_oauth(provider)
     store_api_key(provider, _ask_key(entry), credential_set)
 
 
@@ -134,7 +136,7 @@ def _piped_key(entry: AuthProvider) -> str:
         return ""
     line = sys.stdin.readline()
     if entry.supports_oauth and line.strip() == "1":
-        raise SystemExit(_NO_OAUTH.format(name=entry.name))
+        raise _no_oauth(entry.name)
     return sys.stdin.readline() if entry.supports_oauth and line.strip() == "2" else line
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from terok_native.kept import kept
+from terok_util.shell import command_line
 
 # For annotations only: it is loaded when an upstream is reached over SSH.
 if TYPE_CHECKING:
@@ -92,8 +93,9 @@ class GateAuthNotConfigured(RuntimeError):
     def __init__(self, scope: str) -> None:
         super().__init__(
             f"cannot reach the upstream of {scope!r} over SSH: the vault has no usable key for it\n"
-            f"hint: make one with `terok project ssh-init {scope}` and register it with the forge, or use your own SSH "
-            f"keys with `terok project gate-sync --use-personal-ssh {scope}`"
+            f"hint: make one with `{command_line('terok', 'project', 'ssh-init', scope)}` and register it with the "
+            "forge, or use your own SSH keys with "
+            f"`{command_line('terok', 'project', 'gate-sync', '--use-personal-ssh', scope)}`"
         )
         self.scope = scope
 

@@ -1,5 +1,6 @@
 """Living connections to podman processes: log streams, the wait for readiness, and programs with three pipes.
 
+Lines of a container are cleaned of what could steer a terminal, but for colours, and have a bound on their length.
 Every process started here is ended and reaped by whoever started it, on every path.
 """
 
@@ -9,7 +10,6 @@ import contextlib
 import os
 import select
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -33,11 +33,17 @@ def end(process: subprocess.Popen[bytes]) -> None:
 class ProcessLogStream:
     """The lines of a process's output; standard error is part of it, so that it can never block the process."""
 
+    #: Lines that have been read and not been taken yet.
+    _waiting: list[str]
+
     def __init__(self, argv: list[str]) -> None:
         self._process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
+        from terok_native import _lib
+
         self._closing = threading.Lock()
+        self._lines, self._waiting = _lib.LinesRef(), []
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -48,13 +54,21 @@ class ProcessLogStream:
         return self
 
     def __next__(self) -> str:
-        stdout = self._process.stdout
-        if stdout is None or stdout.closed:
-            raise StopIteration
-        line = stdout.readline()
-        if not line:
-            raise StopIteration
-        return line.decode("utf-8", "replace").rstrip("\r\n")
+        from terok_native import _lib
+
+        while not self._waiting:
+            stdout = self._process.stdout
+            if stdout is None or stdout.closed:
+                raise StopIteration
+            chunk = os.read(stdout.fileno(), _CHUNK)
+            # The first line to be taken is the last of the list.
+            self._waiting = self._lines.feed(chunk)[::-1]
+            if not chunk:
+                last = self._lines.finish()
+                if last is None:
+                    raise StopIteration
+                self._waiting = [last]
+        return _lib.task_clean_log(self._waiting.pop())
 
     def close(self) -> None:
         """Ends the process and closes its pipe; may be called again."""
@@ -95,10 +109,13 @@ def _log(message: str, error: Exception) -> None:
 
 
 def _watch(process: subprocess.Popen[bytes], ready_check: Callable[[str], bool], timeout_sec: float | None) -> bool:
+    from terok_native import _lib
+
     deadline = None if timeout_sec is None else time.monotonic() + timeout_sec
     assert process.stdout is not None
     fd = process.stdout.fileno()
-    pending = b""
+    cleaner, lines = _lib.CleanerRef(), _lib.LinesRef()
+    begun = False
     while True:
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
@@ -106,21 +123,31 @@ def _watch(process: subprocess.Popen[bytes], ready_check: Callable[[str], bool],
         if not select.select([fd], [], [], left)[0]:
             return False
         chunk = os.read(fd, _CHUNK)
-        *lines, pending = (pending + chunk).split(b"\n")
-        if not chunk and pending:
-            lines.append(pending)
-        if any(_shown(line, ready_check) for line in lines):
-            return True
+        for part in chunk.splitlines(keepends=True):
+            # Blank lines are left out; a part of a line is shown as soon as it is there.
+            if begun or part.strip():
+                _write(cleaner.feed(part))
+            begun = bool(part.strip() or begun) and not part.endswith(b"\n")
+            if any(_is_ready(line, ready_check) for line in lines.feed(part)):
+                return True
         if not chunk:
-            return False
+            _write(cleaner.finish() + ("\n" if begun else ""))
+            last = lines.finish()
+            return last is not None and _is_ready(last, ready_check)
 
 
-def _shown(raw: bytes, ready_check: Callable[[str], bool]) -> bool:
-    line = raw.decode("utf-8", "replace").strip()
-    if not line:
-        return False
-    print(line, file=sys.stdout, flush=True)
-    return bool(ready_check(line))
+def _write(text: str) -> None:
+    from terok_util.tty import write_text
+
+    if text:
+        write_text(text)
+
+
+def _is_ready(line: str, ready_check: Callable[[str], bool]) -> bool:
+    from terok_native import _lib
+
+    shown = _lib.task_clean_log(line).strip()
+    return bool(shown) and bool(ready_check(shown))
 
 
 def _read_some(source: BinaryIO) -> bytes:

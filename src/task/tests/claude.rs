@@ -42,3 +42,27 @@ fn whole_messages_within_open_blocks_are_told_once() {
     let expected = "Hello\n[tool] Bash\n  a: 1\n[tool] Bash\n  a: 1\nHello\n";
     assert_eq!(told(&row, true, false)[0], expected);
 }
+
+// holds: hostile-text-is-cleaned
+#[test]
+fn pieces_of_text_are_cleaned_when_a_sequence_is_split_between_them() {
+    let delta = |text: &str| {
+        serde_json::json!({"type": "content_block_delta", "delta": {"type": "text_delta", "text": text}}).to_string()
+    };
+    let start = r#"{"type":"content_block_start","content_block":{"type":"text"}}"#.to_owned();
+    let lines = [start, delta("a\u{1b}"), delta("]52;c;"), delta("AAAA\u{7}b\r"), delta("\nc")];
+    let row = serde_json::json!({"lines": lines});
+    assert_eq!(told(&row, true, false)[0], "ab\nc\n");
+}
+
+#[test]
+fn endless_pieces_are_shown_and_not_remembered() {
+    let mut formatter = Claude::new(true, false);
+    formatter.feed(r#"{"type":"content_block_start","content_block":{"type":"text"}}"#);
+    let line = "x".repeat(99_999) + "\n";
+    let piece = serde_json::json!({"type": "content_block_delta", "delta": {"type": "text_delta", "text": line}});
+    for _ in 0..100 {
+        assert_eq!(formatter.feed(&piece.to_string()), line);
+    }
+    assert!(formatter.remembered() < 5 << 20);
+}

@@ -2,7 +2,6 @@
 
 mod book;
 mod claude;
-mod clean;
 mod id;
 mod life;
 mod name;

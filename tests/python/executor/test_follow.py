@@ -21,6 +21,27 @@ def test_output_and_exit_code(podman, capfd):
     assert ready == [1]
 
 
+HOSTILE = "\x1b]52;c;QUJD\x07\x1b[2J\x1b]0;title\x1b\\\x1b[31mred\x1b[0m a\u202eb\x08\x7f\x9b2Kc"
+
+
+# holds: hostile-text-is-cleaned
+def test_followed_output_cannot_steer_the_terminal(podman, capfd):
+    podman.answer("logs", "-f", "c", stdout=HOSTILE + "\n" + "x" * 300_000 + "\nend\n")
+    podman.answer("wait", "c", stdout="0\n")
+    assert follow.follow("c", deadline_s=60) == 0
+    first, long, last = capfd.readouterr().out.splitlines()
+    assert first == "\x1b[31mred\x1b[0m abc"
+    assert len(long) < 270_000 and "[…" in long and last == "end"
+
+
+def test_part_of_a_line_is_shown_at_once(podman):
+    podman.answer("logs", "-f", "c", stdout="50%", sleep=30)
+    program = "from terok_executor.container.follow import follow; follow('c', deadline_s=60)"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=os.environ) as process:
+        assert process.stdout.read(3) == b"50%"
+        process.kill()
+
+
 def test_a_silent_container_does_not_hold_the_caller(podman, capfd):
     podman.answer("logs", "-f", "c", sleep=30)
     start = time.monotonic()

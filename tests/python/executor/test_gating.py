@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,6 +41,7 @@ def test_only_what_was_pushed_since_is_reported(work: Path, monkeypatch: pytest.
     seen = Mirror.seen(path)
     monkeypatch.setenv("GIT_DIR", "/nonexistent")
     assert seen.report() == f"nothing was pushed to the gate (`{path}`)"
+    assert dict(seen.pushed()) == {}
     monkeypatch.delenv("GIT_DIR")
     for _ in range(2):
         git(work, "commit", "-q", "--allow-empty", "-m", "fix")
@@ -47,7 +49,7 @@ def test_only_what_was_pushed_since_is_reported(work: Path, monkeypatch: pytest.
     git(work, "push", "-q", "origin", "main:refs/terok/upstream/heads/news", "main~1:refs/heads/news")
     report = seen.report()
     assert "branch `fix/it`, 3 commit(s)" not in report and "branch `fix/it`" in report
-    assert f"git fetch {path} fix/it" in report and "older" not in report and "`main`" not in report
+    assert f"git fetch {path} refs/heads/fix/it" in report and "older" not in report and "`main`" not in report
     assert f"git -C {path} log" in seen.announce()
 
 
@@ -62,6 +64,27 @@ def test_the_commands_of_the_report_work(work: Path) -> None:
     assert "the fix" in shown and "start" not in shown
     fetched = subprocess.run(take.split(":", 1)[1].split(), cwd=work, capture_output=True, text=True, check=True)
     assert "fix" in fetched.stderr
+
+
+# holds: printed-commands-paste
+def test_the_report_is_clean_and_pastes_when_a_container_chose_the_name(work: Path, tmp_path: Path) -> None:
+    path = work.with_name("mirror.git")
+    seen = Mirror.seen(path)
+    witness = tmp_path / "ran"
+    git(work, "commit", "-q", "--allow-empty", "-m", "the fix")
+    commit = git(work, "rev-parse", "HEAD")
+    names = [f"x;touch${{IFS}}{witness};#".encode(), "tür\u202e'".encode(), b"Stra\xdfe", b"-D"]
+    for name in names:
+        subprocess.run(["git", "-C", work, "push", "-q", path, b"HEAD:refs/heads/" + name], check=True)
+    report = seen.report()
+    assert report.replace("\n", "").isprintable()
+    taken = [line.split(":", 1)[1] for line in report.splitlines() if "take it:" in line]
+    assert len(taken) == len(names)
+    for command in taken:
+        subprocess.run(["bash", "-c", command], cwd=work, check=True, capture_output=True)
+        assert git(work, "rev-parse", "FETCH_HEAD") == commit
+    assert not witness.exists()
+    assert {os.fsencode(name) for name, _ in seen.pushed()} == set(names)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 
+import pytest
 from terok_executor.container.transcript import readable
 
 
@@ -57,3 +63,18 @@ def test_long_results_are_cut():
     long = event(type="user", message={"content": [{"type": "tool_result", "content": "x" * 5000}]})
     (line,) = readable([long])
     assert len(line) < 500
+
+
+# holds: hostile-text-is-cleaned
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_raw_log_is_exact_for_programs_and_clean_for_terminals(podman, terminal):
+    podman.answer("logs", "c", stdout='\x1b]52;c;QQ\x07{"type": "x"}\x1b[2J\n')
+    program = "from terok_executor.container.transcript import show; show('c', follow=False, tail=None, raw=True)"
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    with os.fdopen(ours, "rb", 0) as shown, subprocess.Popen([sys.executable, "-c", program], stdout=theirs):
+        os.close(theirs)
+        text = b""
+        with contextlib.suppress(OSError):  # how a terminal ends
+            while piece := shown.read(4096):
+                text += piece
+    assert text == (b'{"type": "x"}\r\n' if terminal else b'\x1b]52;c;QQ\x07{"type": "x"}\x1b[2J\n')

@@ -284,6 +284,30 @@ class TestStreams:
         if part.startswith("echo a"):
             assert capsys.readouterr().out.startswith("a\n")
 
+    # holds: hostile-text-is-cleaned
+    def test_output_before_readiness_cannot_steer_the_terminal(
+        self, podman: FakePodman, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        podman.plays(r"printf '\033]52;c;QQ\007\033[2Ja\033[1mb\r\n\n  \n\033]0;x\033\\>> init \033[0mcomplete\nlater\n'")
+        seen: list[str] = []
+        ready = RT.container("c1").stream_initial_logs(lambda line: seen.append(line) or "complete" in line, 10)
+        assert ready and seen == ["a\x1b[1mb", ">> init \x1b[0mcomplete"]
+        assert capsys.readouterr().out == "a\x1b[1mb\n>> init \x1b[0mcomplete\n"
+
+    # holds: hostile-text-is-cleaned
+    def test_lines_of_a_log_are_clean_and_bounded(self, podman: FakePodman) -> None:
+        podman.plays(r"printf '\033]0;x\007a\033[31mb\n'; head -c 600000 /dev/zero | tr '\0' x; printf '\nend'")
+        with RT.container("c1").logs() as stream:
+            first, long, last = list(stream)
+        assert (first, last) == ("a\x1b[31mb", "end") and len(long) < 300_000
+
+    def test_part_of_a_line_is_shown_before_its_end(
+        self, podman: FakePodman, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        podman.plays("printf 'pulling 50%%'; exec sleep 30")
+        assert RT.container("c1").stream_initial_logs(lambda _: True, 0.5) is False
+        assert capsys.readouterr().out.startswith("pulling 50%")
+
     def test_a_failing_check_is_no_readiness(self, podman: FakePodman) -> None:
         podman.plays("echo a; exec sleep 30")
         assert RT.container("c1").stream_initial_logs(lambda _: 1 // 0 == 0, 10) is False

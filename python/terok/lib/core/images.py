@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from terok_native import _lib
+from terok_util.shell import command_line
 
 if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
@@ -84,10 +85,11 @@ def require_agent_installed(project: ProjectConfig, name: str, *, noun: str = "A
     agents = installed_agents(image)
     if not agents or name in agents:
         return
+    wanted = ",".join(sorted({*agents, name}))
     raise SystemExit(
         f"{noun} `{name}` is not installed in image `{image}` of project `{project.id}`.\n"
         f"Installed: {', '.join(sorted(agents)) or '(none)'}\n"
-        f"hint: terok project build --agents {','.join(sorted({*agents, name}))} {project.id}"
+        f"hint: {command_line('terok', 'project', 'build', '--agents', wanted, project.id)}"
     )
 
 

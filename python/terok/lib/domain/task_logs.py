@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from terok_native.kept import kept
+from terok_util.shell import command_line
 
 if TYPE_CHECKING:
     from terok.lib.domain.log_format import AgentLogFormatter
@@ -61,8 +62,10 @@ def task_logs(project_id: str, task_id: str, options: LogViewOptions | None = No
     formatter = log_format.auto_detect_formatter(mode, streaming=chosen.streaming, provider=meta.get("provider"))
     if not _container_exists(name):
         _show_kept(project_id, task_id, chosen, formatter)
-    elif chosen.raw:
+    elif chosen.raw and not sys.stdout.isatty():
         _become(_argv(name, chosen))
+    elif chosen.raw:
+        _show_live(_argv(name, chosen), log_format.PlainTextFormatter())
     else:
         _show_live(_argv(name, chosen), formatter)
 
@@ -91,7 +94,7 @@ def _become(argv: list[str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     try:
-        os.execvp(argv[0], argv)  # noqa: S606 - the terminal goes to podman as it is
+        os.execvp(argv[0], argv)  # noqa: S606 - another program gets the log as it is
     except FileNotFoundError:
         raise SystemExit(_NO_PODMAN) from None
 
@@ -101,14 +104,15 @@ def _show_kept(project_id: str, task_id: str, options: LogViewOptions, formatter
 
     path = Path(projects.load_project(project_id).tasks_root) / task_id / "logs" / "container.log"
     try:
-        file = path.open(encoding="utf-8", errors="replace")
+        file = path.open("rb")
     except OSError as error:
         raise SystemExit(
             f"cannot show a log of task {task_id}: its container is gone and `{path}` cannot be read: {error.strerror}"
         ) from None
     with file, _finished(formatter):
-        for line in deque(file, options.tail) if options.tail is not None else file:
-            formatter.feed_line(_STAMP.sub("", line.rstrip("\n")))
+        lines = _lines(file.fileno())
+        for line in deque(lines, options.tail) if options.tail is not None else lines:
+            formatter.feed_line(_STAMP.sub("", line))
 
 
 @contextlib.contextmanager
@@ -130,26 +134,27 @@ def _show_live(argv: list[str], formatter: AgentLogFormatter) -> None:
     ended_by_itself = False
     with _finished(formatter):
         try:
-            for line in _lines(process):
+            assert process.stdout is not None
+            for line in _lines(process.stdout.fileno()):
                 formatter.feed_line(line)
+            process.wait()
             ended_by_itself = True
         finally:
             _end(process)
     if ended_by_itself and process.returncode:
-        print(f"Warning: `{' '.join(argv)}` ended with status {process.returncode}", flush=True)
+        print(f"Warning: `{command_line(*argv)}` ended with status {process.returncode}", flush=True)
 
 
-def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
+def _lines(source: int) -> Iterator[str]:
     """Yield each line as soon as it is there; bytes that are no UTF-8 become replacement characters."""
-    assert process.stdout is not None
-    rest = b""
-    while chunk := os.read(process.stdout.fileno(), _CHUNK):
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield line.decode("utf-8", "replace").rstrip("\r")
-    if rest:
-        yield rest.decode("utf-8", "replace")
-    process.wait()
+    from terok_native import _lib
+
+    lines = _lib.LinesRef()
+    while chunk := os.read(source, _CHUNK):
+        yield from lines.feed(chunk)
+    last = lines.finish()
+    if last is not None:
+        yield last
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

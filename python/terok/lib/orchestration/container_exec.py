@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terok_util.tty import clean_text
+
 # For annotations only: importing it here would cost every caller.
 if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
@@ -37,13 +39,13 @@ def container_git_diff(project_id: str, task_id: str, mode: str, *args: str, tim
         _check_start(project, task_id)
         return _while_started(engine, container, args, timeout)
     except (OSError, RuntimeError, SystemExit, ValueError, subprocess.SubprocessError) as error:
-        _note(f"git diff in the container of task {task_id}: {error}")
+        _note(f"cannot read the diff in the container of task {task_id}: {error}")
         return None
 
 
 def _git_diff(engine: Any, container: Any, args: tuple[str, ...], timeout: int) -> str | None:
     done = engine.exec(container, ["git", "-C", "/workspace", "diff", *args], timeout=timeout)
-    return done.stdout if done.exit_code == 0 else None
+    return clean_text(done.stdout) if done.exit_code == 0 else None
 
 
 def _check_start(project: ProjectConfig, task_id: str) -> None:

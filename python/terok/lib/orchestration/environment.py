@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terok_util.shell import command_line
+
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok_executor import AgentRoster
@@ -187,7 +189,7 @@ def _gatekeeping_repo_env(project: ProjectConfig, gate_base: Path, gate_port: in
     if not project.gate_path.is_dir():
         raise SystemExit(
             f"cannot start a task of `{project.id}`: its git gate `{project.gate_path}` does not exist\n"
-            f"hint: create it with `terok project gate-sync {project.id}`"
+            f"hint: create it with `{command_line('terok', 'project', 'gate-sync', project.id)}`"
         )
     token, url = _minted(project, gate_base, gate_port)
     shown = project.upstream_url if project.expose_external_remote else None
@@ -250,7 +252,7 @@ def _check_project_credentials_present(project: ProjectConfig) -> None:
     if not executor.list_authenticated_agents(scope=project.credential_set):
         raise SystemExit(
             f"cannot start a task of `{project.id}`: it keeps its own credentials, and no agent has one there\n"
-            f"hint: store one with `terok auth <agent> --project {project.id}`"
+            f"hint: store one with `{command_line('terok', 'auth', 'AGENT', '--project', project.id)}`"
         )
 
 

@@ -17,6 +17,7 @@ from typing import Literal
 
 from terok_native import _lib
 from terok_native.kept import kept
+from terok_util.shell import command_line
 
 __all__ = [
     "AGENTS_QUESTION", "BASES", "BASE_IMAGES", "QUESTIONS", "SECURITY_CLASSES", "Choice", "Question",
@@ -400,7 +401,7 @@ def offer_edit_then_init(config_path: Path, project_id: str, init_fn: Callable[[
 
     Whatever *init_fn* raises goes through.
     """
-    later = f"Next: terok project init {project_id}"
+    later = f"Next: {command_line('terok', 'project', 'init', project_id)}"
     try:
         if _agreed("\nEdit the file first?", default=True) and not _edit(config_path):
             print(f"no editor could be opened; the file is {config_path}", file=sys.stderr)

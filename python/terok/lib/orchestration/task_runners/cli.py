@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terok_util.shell import command_line
+
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
@@ -120,4 +122,4 @@ def _summary(project: ProjectConfig, task_id: str, cname: str) -> None:
     color = ansi.supports_color()
     print(f"\nContainer {ansi.green(cname, color)} is up.")
     container._print_login_instructions(project.id, task_id, cname, color)
-    print(f"Stop:     {ansi.blue(f'terok task stop {project.id} {task_id}', color)}")
+    print(f"Stop:     {ansi.blue(command_line('terok', 'task', 'stop', project.id, task_id), color)}")

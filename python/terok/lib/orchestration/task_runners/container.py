@@ -6,11 +6,12 @@ Collaborators are looked up when they are used, on the modules that export them,
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from terok_util.shell import command_line
 
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def loaded(project_id: str, task_id: str, mode: str | None) -> tuple[ProjectConf
     if meta.get("deleting"):
         raise SystemExit(
             f"cannot start task {task_id}: it is being deleted\n"
-            f"hint: finish with `terok task delete {project.id} {task_id}`"
+            f"hint: finish with `{command_line('terok', 'task', 'delete', project.id, task_id)}`"
         )
     return project, meta, handle
 
@@ -297,7 +298,7 @@ def _assert_state(project: ProjectConfig, cname: str, *wanted: str) -> None:
     if state not in wanted:
         raise SystemExit(
             f"container `{cname}` does not run after its start (state: {state or 'unknown'})\n"
-            f"hint: see what it wrote with `podman logs {cname}`"
+            f"hint: see what it wrote with `{command_line('podman', 'logs', cname)}`"
         )
 
 
@@ -309,8 +310,8 @@ def _print_login_instructions(project_id: str, task_id: str, cname: str, color: 
     from terok.lib.util import ansi
 
     raw = container_of(projects.load_project(project_id), cname).login_command(command=("bash",))
-    print(f"Log in:   {ansi.blue(f'terok login {project_id} {task_id}', color)}")
-    print(f"  or:     {ansi.blue(shlex.join(raw), color)}")
+    print(f"Log in:   {ansi.blue(command_line('terok', 'login', project_id, task_id), color)}")
+    print(f"  or:     {ansi.blue(command_line(*raw), color)}")
     _maybe_warn_recovery_unconfirmed(color)
 
 

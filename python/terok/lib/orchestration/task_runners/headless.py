@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terok_native.kept import kept
+from terok_util.shell import command_line
 
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def _report_headless_result(
 
     color = ansi.supports_color()
     if not follow:
-        log_cmd, stop_cmd = f"podman logs -f {cname}", f"podman stop {cname}"
+        log_cmd, stop_cmd = command_line("podman", "logs", "-f", cname), command_line("podman", "stop", cname)
         _print_detached_summary(DetachedSummary(detached_label, task_id, cname, color, log_cmd, stop_cmd))
         return
     code = _waited(project_id, task_id, cname)
@@ -201,7 +202,10 @@ def _waited(project_id: str, task_id: str, cname: str) -> int:
     try:
         code = box.wait()
     except KeyboardInterrupt:
-        print(f"\nContainer {cname} goes on; watch it with `podman logs -f {cname}`, end it with `podman stop {cname}`")
+        print(
+            f"\nContainer {cname} goes on; watch it with `{command_line('podman', 'logs', '-f', cname)}`, "
+            f"end it with `{command_line('podman', 'stop', cname)}`"
+        )
         raise SystemExit(_INTERRUPTED) from None
     except (FileNotFoundError, RuntimeError, TimeoutError) as error:
         raise SystemExit(f"how the agent of task {task_id} ended is not known: {error}") from error
@@ -276,14 +280,15 @@ def _check_ended(project: ProjectConfig, task_id: str, cname: str) -> None:
 
     state = container.state_or_refuse(container.container_of(project, cname))
     if state is None:
+        again = command_line("terok", "task", "run", project.id, "--mode", "headless", "--prompt", "what to do")
         raise SystemExit(
             f"cannot follow up on task {task_id}: its container `{cname}` is gone\n"
-            f'hint: start a new one with `terok task run {project.id} --mode headless --prompt "..."`'
+            f"hint: start a new one with `{again}`"
         )
     if state in ("running", "paused"):
         raise SystemExit(
             f"cannot follow up on task {task_id}: its container is {state}\n"
-            f"hint: wait for its end, or stop it with `terok task stop {project.id} {task_id}`"
+            f"hint: wait for its end, or stop it with `{command_line('terok', 'task', 'stop', project.id, task_id)}`"
         )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terok_util.shell import command_line
+
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
@@ -26,7 +28,8 @@ def task_restart(project_id: str, task_id: str) -> None:
     mode = meta.get("mode")
     if not mode:
         raise SystemExit(
-            f"cannot restart task {task_id}: it has never run\nhint: start it with `terok task run {project.id}`"
+            f"cannot restart task {task_id}: it has never run\n"
+            f"hint: start it with `{command_line('terok', 'task', 'run', project.id)}`"
         )
     cname = container_name(project.id, mode, task_id)
     print(f"Restarting task {project.id}/{task_id} ({cname}) ...", flush=True)
@@ -45,7 +48,8 @@ def _validate_restart_preconditions(project: ProjectConfig, task_id: str, mode: 
 
     state = container.state_or_refuse(container.container_of(project, cname))
     if state is None:
-        again = f"terok task run {project.id}" + (' "..." --mode headless' if mode == "run" else "")
+        prompt = ("what to do", "--mode", "headless") if mode == "run" else ()
+        again = command_line("terok", "task", "run", project.id, *prompt)
         raise SystemExit(
             f"cannot restart task {task_id}: its container `{cname}` is gone\nhint: create a new task with `{again}`"
         )

@@ -10,6 +10,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from terok_util.tty import clean_text
+
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
@@ -31,13 +33,12 @@ def resolve_container_uuid(cname: str) -> str:
     """
     command = ["podman", "container", "inspect", "-f", "{{.Id}}", "--", cname]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_UUID_LIMIT_S)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_UUID_LIMIT_S)
     except (OSError, subprocess.SubprocessError) as error:
         raise RuntimeError(f"cannot ask podman for the identifier of container `{cname}`: {error}") from error
     if done.returncode != 0 or not done.stdout.strip():
-        raise RuntimeError(
-            f"cannot find the identifier of container `{cname}`: {done.stderr.strip() or 'podman printed nothing'}"
-        )
+        why = clean_text(done.stderr).strip() or "podman printed nothing"
+        raise RuntimeError(f"cannot find the identifier of container `{cname}`: {why}")
     return done.stdout.strip()
 
 

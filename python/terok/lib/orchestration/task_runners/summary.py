@@ -26,10 +26,11 @@ _BEGIN = "{ terok_base=$(git -C /workspace rev-parse -q --verify HEAD 2>/dev/nul
 _END = f"""
 terok_status=$?
 terok_note=/home/dev/.terok/{FILE_NAME}
+terok_empty={_EMPTY_TREE}
 rm -f "$terok_note"
 if git -C /workspace rev-parse --git-dir >/dev/null 2>&1; then
     {{
-        git -C /workspace --no-pager diff --no-color --no-ext-diff --stat=100 "${{terok_base:-{_EMPTY_TREE}}}" --
+        git -C /workspace --no-pager diff --no-color --no-ext-diff --stat=100 "${{terok_base:-$terok_empty}}" --
         git -C /workspace ls-files --others --exclude-standard | head -n 100 | sed 's/^/ new file: /'
     }} 2>/dev/null | head -c 20000 >"$terok_note"
 fi

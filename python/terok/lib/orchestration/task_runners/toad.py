@@ -8,10 +8,11 @@ recorded and claimed.
 from __future__ import annotations
 
 import secrets
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from terok_util.shell import command_line
 
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def reclaim_port(project: ProjectConfig, task_id: str, meta: dict[str, Any], *, 
     if not isinstance(port, int) or isinstance(port, bool):
         raise SystemExit(
             f"cannot bring task {task_id} back: its web port is not recorded\n"
-            f"hint: delete it with `terok task delete {project.id} {task_id}` and start a new one"
+            f"hint: delete it with `{command_line('terok', 'task', 'delete', project.id, task_id)}` and start a new one"
         )
     if not ports.reclaim_web_port(project.id, task_id, port, running=running):
         raise SystemExit(
@@ -109,7 +110,7 @@ def _rehydrate_toad_token(project: ProjectConfig, task_id: str, meta: dict, cnam
     if not isinstance(token, str) or not token:
         raise SystemExit(
             f"cannot bring container `{cname}` back: the token of task {task_id} is not recorded\n"
-            f"hint: delete it with `terok task delete {project.id} {task_id}` and start a new one"
+            f"hint: delete it with `{command_line('terok', 'task', 'delete', project.id, task_id)}` and start a new one"
         )
     return _ensure_toad_token(_agent_config_dir(project, task_id), token)
 
@@ -191,7 +192,8 @@ def _say_not_ready(project: ProjectConfig, task_id: str, cname: str) -> None:
 
     kept = lifecycle.capture_task_logs(project, task_id, _MODE)
     print(f"The web front end of task {task_id} did not become ready; container {cname} is removed.")
-    print(f"What it wrote is in {kept}" if kept else f"Its output could not be kept; see `podman logs {cname}`")
+    seen = command_line("podman", "logs", cname)
+    print(f"What it wrote is in {kept}" if kept else f"Its output could not be kept; see `{seen}`")
 
 
 def _take_back(project: ProjectConfig, task_id: str, cname: str) -> None:
@@ -217,8 +219,8 @@ def _give_back(project: ProjectConfig, task_id: str) -> None:
 
 def _command(host: str, port: int) -> list[str]:
     """The host's name goes through a shell; it comes from the environment and is quoted."""
-    address = shlex.quote(f"http://{_url_host(host)}:{port}")
-    return ["bash", "-lc", f"terok-toad-entry --public-url {address} /workspace"]
+    address = f"http://{_url_host(host)}:{port}"
+    return ["bash", "-lc", command_line("terok-toad-entry", "--public-url", address, "/workspace")]
 
 
 def _bind_address(host: str) -> str:
@@ -262,5 +264,5 @@ def _summary(project: ProjectConfig, task_id: str, cname: str, url: str) -> None
     color = ansi.supports_color()
     print(f"\nContainer {ansi.green(cname, color)} serves the web front end.")
     print(f"Open:     {ansi.blue(url, color)}")
-    print(f"Logs:     {ansi.blue(f'podman logs -f {cname}', color)}")
-    print(f"Stop:     {ansi.blue(f'terok task stop {project.id} {task_id}', color)}")
+    print(f"Logs:     {ansi.blue(command_line('podman', 'logs', '-f', cname), color)}")
+    print(f"Stop:     {ansi.blue(command_line('terok', 'task', 'stop', project.id, task_id), color)}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terok_native.kept import kept
+from terok_util.shell import command_line
 
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
@@ -142,8 +143,8 @@ def _validate_login(project: ProjectConfig, task_id: str) -> tuple[str, str]:
     if not mode:
         raise SystemExit(
             f"cannot log in to task {task_id}: it has never run\n"
-            f"hint: start one with `terok task run {project.id}`, or this one with "
-            f"`terokctl task attach {project.id} {task_id} --mode cli`"
+            f"hint: start one with `{command_line('terok', 'task', 'run', project.id)}`, or this one with "
+            f"`{command_line('terokctl', 'task', 'attach', project.id, task_id, '--mode', 'cli')}`"
         )
     cname = container_name(project.id, mode, task_id)
     state = container.state_or_refuse(container.container_of(project, cname))
@@ -151,7 +152,7 @@ def _validate_login(project: ProjectConfig, task_id: str) -> tuple[str, str]:
         raise SystemExit(
             f"cannot log in to task {task_id}: its container `{cname}` "
             f"{'does not exist' if state is None else f'does not run (state: {state})'}\n"
-            f"hint: bring it back with `terok task restart {project.id} {task_id}`"
+            f"hint: bring it back with `{command_line('terok', 'task', 'restart', project.id, task_id)}`"
         )
     return cname, mode
 
@@ -194,7 +195,7 @@ def _task_stop(project: ProjectConfig, task_id: str, *, timeout: int | None = No
     except (FileNotFoundError, RuntimeError) as error:
         raise SystemExit(f"cannot stop task {task_id}: {error}") from error
     record.fire("post_stop", project, task_id, mode=mode, cname=cname, handle=handle, web_port=meta.get("web_port"))
-    print(f"Stopped {cname}.\nBring it back with: terok task restart {project.id} {task_id}")
+    print(f"Stopped {cname}.\nBring it back with: {command_line('terok', 'task', 'restart', project.id, task_id)}")
 
 
 # -- delete ------------------------------------------------------------------------------------------------------------

@@ -13,11 +13,15 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terok_util.tty import clean_text
+
 # For annotations only: importing these here would cost every caller.
 if TYPE_CHECKING:
     from terok.lib.core.project_model import ProjectConfig
 
 _UNSHARE_LIMIT_S = 300
+#: How much of the end of an error output is shown.
+_COMPLAINT_BYTES = 16384
 
 
 def delete(
@@ -175,9 +179,9 @@ def remove_tree(workspace: Path, warnings: list[str]) -> bool:
     command = ["podman", "unshare", "rm", "-rf", "--one-file-system", "--", str(workspace)]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_UNSHARE_LIMIT_S
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_UNSHARE_LIMIT_S
         )
-        said = done.stderr.strip() or said
+        said = clean_text(done.stderr[-_COMPLAINT_BYTES:]).strip() or said
     if not os.path.lexists(workspace):
         return True
     warnings.append(f"directory {workspace} could not be removed: {said}")
