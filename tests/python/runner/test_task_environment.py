@@ -136,7 +136,7 @@ def test_a_project_with_credentials_of_its_own_needs_one(pretended, monkeypatch)
     monkeypatch.setattr("terok.lib.integrations.executor.list_authenticated_agents", lambda scope: [])
     with pytest.raises(SystemExit) as caught:
         built(project)
-    assert f"terok auth <agent> --project {project}" in str(caught.value)
+    assert f"terok auth AGENT --project {project}" in str(caught.value)
     loaded = load_project(project)
     assert environment.project_mounts_dir(loaded) == loaded.root / "mounts"
     assert environment.project_mounts_dir(load_project(pretended.project("q"))) == config.sandbox_live_mounts_dir()
