@@ -30,10 +30,11 @@ VERBS = (
 ASSIGNMENTS = r"(?:[A-Z][A-Z0-9_]*=\S* )*"
 #: Between backticks.
 QUOTED = re.compile(rf"{ASSIGNMENTS}(?:{PROGRAMS}|\S*/{PROGRAMS}|{GAP})\s.*{GAP}|{GAP} -", re.DOTALL)
-#: Elsewhere: up to the end of the clause. What ``sudo`` runs is always a command, and some programs take no verb.
+#: Elsewhere: up to the end of the clause. What ``sudo`` runs is always a command, our own programs always have a verb,
+#: and some programs take none.
 BARE = re.compile(
     rf"(?:^|(?<=[\s:('\"])){ASSIGNMENTS}"
-    rf"(?:(?:\S*/)?{PROGRAMS} {VERBS}\b|sudo \S+|(?:rm|cat|kill|ls|tail|cp|mv) (?={GAP}))"
+    rf"(?:(?:\S*/)?{PROGRAMS} {VERBS}\b|(?:sudo|terok-[a-z]+) \S+|(?:rm|cat|kill|ls|tail|cp|mv) (?={GAP}))"
     rf"(?:(?![:;,](?:\s|$)| \(|[.]\s|\n).)*?{GAP}"
 )
 

@@ -106,7 +106,8 @@ impl Exchange {
             Standing::Undecided => "no entry allows the host".to_owned(),
             Standing::Shut => "the container is in quarantine".to_owned(),
         };
-        let next = format!("the operator can run `terok-shield allow CONTAINER {name}`");
+        let allow = base::text::command_line(["terok-shield", "allow", "CONTAINER", &name.to_string()]);
+        let next = format!("the operator can run `{allow}`");
         Err((StatusCode::FORBIDDEN, format!("the firewall refuses `{name}`: {why}\n{next}\n")))
     }
 

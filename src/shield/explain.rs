@@ -123,7 +123,7 @@ fn explain_name(policy: &Policy, state: ShieldState, dynamic: &Dynamic, name: &N
             outcome: Outcome::Refused,
             rule: format!("denied-name {}", entry.name),
             reason: format!("the entry {} denies the name, so it does not resolve", known(entry)),
-            hint: Some(format!("terok-shield allow CONTAINER {}", entry.name)),
+            hint: Some(allow(&entry.name)),
         },
         NameVerdict::Allowed(entry) if has_names => {
             // As if the name had been looked up: its address is learned.
@@ -138,10 +138,15 @@ fn explain_name(policy: &Policy, state: ShieldState, dynamic: &Dynamic, name: &N
             dynamic.learned.retain(|element| !element.range.contains(stand_in(name)));
             let decided = explain_address(policy, state, &dynamic, stand_in(name), port);
             let open = matches!(decided.outcome, Outcome::Held | Outcome::Refused);
-            let hint = (state == ShieldState::Up && open).then(|| format!("terok-shield allow CONTAINER {name}"));
+            let hint = (state == ShieldState::Up && open).then(|| allow(name));
             Explanation { reason: format!("no entry decides about the name; {}", decided.reason), hint, ..decided }
         }
     }
+}
+
+/// The command that allows a destination.
+fn allow(destination: &dyn std::fmt::Display) -> String {
+    base::text::command_line(["terok-shield", "allow", "CONTAINER", &destination.to_string()])
 }
 
 /// A parking address, which no literal entry, denial or private network has unless the operator lists it.
@@ -163,11 +168,11 @@ fn explain_address(policy: &Policy, state: ShieldState, dynamic: &Dynamic, to: I
     let reason = reason(&rule, policy, to);
     let hint = match rule.as_str() {
         _ if state == ShieldState::Quarantine => Some("terok-shield up CONTAINER".to_owned()),
-        HOLD_RULE | "undecided" => Some(format!("terok-shield allow CONTAINER {to}")),
-        rule if rule.starts_with("private") => Some(format!("terok-shield allow CONTAINER {to}")),
+        HOLD_RULE | "undecided" => Some(allow(&to)),
+        rule if rule.starts_with("private") => Some(allow(&to)),
         rule if rule.starts_with("deny") => {
             let entry = policy.denied_entry(to).map_or_else(|| to.to_string(), |entry| entry.range.to_string());
-            Some(format!("terok-shield allow CONTAINER {entry}"))
+            Some(allow(&entry))
         }
         _ => None,
     };
