@@ -33,6 +33,8 @@ const GIB: u64 = 1 << 30;
 const PIECE: usize = 64 * 1024;
 const BODY: usize = 1024;
 const CONNECTIONS: usize = 64;
+/// As long as a real one: every answer is searched for it.
+const KEY: &str = "sk-ant-api03-q8Zr5TnYx0LwPb7cVf2Gh9Jk4Md6Ns1Au3Ei-Xo_Wp5Rt7Uy2Bz8Cv4Dm6Fn0Hq1Jg3Ks9La-Qw2EAA";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
@@ -93,8 +95,11 @@ async fn attend(mut stream: tokio::net::TcpStream) -> std::io::Result<()> {
         }
         if head.starts_with("get /down") {
             stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {GIB}\r\n\r\n").as_bytes()).await?;
+            // Not the buffer, in which the request's head may still lie.
+            let event = b"data: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"the quick brown fox\"}}\n\n";
+            let piece: Vec<u8> = event.iter().copied().cycle().take(PIECE).collect();
             for _ in 0..GIB / PIECE as u64 {
-                stream.write_all(&buffer).await?;
+                stream.write_all(&piece).await?;
             }
         } else {
             stream.write_all(answer.as_bytes()).await?;
@@ -116,6 +121,7 @@ async fn brokering(dir: &Path) {
         owner: Owner::new("proj", "task"),
         markers: Markers::default(),
         lock_dir: dir.join("locks"),
+        budget: server::Budget::default(),
     };
     let broker = Broker::new(config, VaultCell::open(Arc::new(store))).expect("a broker");
     let listener = base::socket::bind_unix(&dir.join("vault.sock")).expect("a socket");
@@ -211,7 +217,7 @@ impl Scene {
         let upstream = Part::start(&["as-upstream"]);
         let store =
             vault::Store::open(&dir.join("credentials.db"), &base::secret::Secret::new("bench")).expect("a vault");
-        let record = json!({"type": "api_key", "key": "sk-real"});
+        let record = json!({"type": "api_key", "key": KEY});
         store.store_credential("default", "claude", record.as_object().expect("an object")).expect("stored");
         let token = store.create_token("proj", "task", "default", "claude").expect("a token");
         let routes = json!({"claude": {

@@ -128,6 +128,8 @@ pub struct VaultRoute {
     pub oauth_refresh: Option<Texts>,
     #[serde(default)]
     pub shared_domain: bool,
+    #[serde(default)]
+    pub deny: Vec<String>,
 }
 
 /// A directory shared by all containers.

@@ -220,6 +220,7 @@ fn vault_route(name: &str, raw: &VaultRouteEntry) -> VaultRoute {
         shared_config_patch: raw.shared_config_patch.clone(),
         oauth_refresh: refresh,
         shared_domain: raw.shared_domain,
+        deny: raw.deny.clone(),
     }
 }
 

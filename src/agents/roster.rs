@@ -127,7 +127,9 @@ fn resolve(
     warnings: &mut Vec<String>,
 ) -> Result<Option<RawAgent>, AgentError> {
     let (origin, merged) = match (&layers.bundled, &layers.user) {
-        (Some((_, base)), Some((origin, over))) => (origin, base::config::deep_merge(base, over)),
+        (Some((_, base)), Some((origin, over))) => {
+            (origin, with_all_denials(base::config::deep_merge(base, over), base, over))
+        }
         (Some((origin, only)), None) | (None, Some((origin, only))) => (origin, only.clone()),
         (None, None) => return Ok(None),
     };
@@ -141,6 +143,23 @@ fn resolve(
     warnings.push(warning(format!("{error}; the file is ignored")));
     let (Some((origin, base)), Some(_)) = (&layers.bundled, &layers.user) else { return Ok(None) };
     Ok(validate(name, origin, base.clone()).ok())
+}
+
+/// A user's entry adds to the endpoints that the bundled one denies, and takes none away.
+fn with_all_denials(mut merged: Value, base: &Value, over: &Value) -> Value {
+    let listed = |entry: &Value| entry.pointer("/vault/deny").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut all = listed(base);
+    all.extend(listed(over).into_iter().filter(|item| item != base::config::INHERIT));
+    let mut kept: Vec<Value> = Vec::new();
+    for item in all {
+        if !kept.contains(&item) {
+            kept.push(item);
+        }
+    }
+    if let Some(vault) = merged.get_mut("vault").and_then(Value::as_object_mut).filter(|_| !kept.is_empty()) {
+        vault.insert("deny".into(), kept.into());
+    }
+    merged
 }
 
 fn validate(name: &str, origin: &str, merged: Value) -> Result<RawAgent, AgentError> {

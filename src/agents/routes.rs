@@ -36,6 +36,7 @@ pub fn table(roster: &Roster) -> Result<RouteTable, AgentError> {
             auth_prefix: route.auth_prefix.clone(),
             path_upstreams: route.path_upstreams.clone(),
             oauth_extra_headers: route.oauth_extra_headers.clone(),
+            deny: route.deny.clone(),
             oauth_refresh: refresh,
         };
         table.insert(name.clone(), entry);
@@ -55,6 +56,7 @@ pub fn holds(path: &Path, content: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::roster::{Source, Strictness, bundled, load};
+    use wire::denial::{self, Denial};
 
     #[test]
     fn bundled_routes_are_readable_by_the_broker() {
@@ -63,6 +65,50 @@ mod tests {
         assert_eq!(wire::route::parse(text.as_bytes()).unwrap().len(), 10);
         assert!(text.starts_with("{\n  \"blablador\": {\n    \"upstream\"") && text.ends_with("}\n"));
         assert_eq!(text.matches("\"auth_prefix\": \"\"").count(), 2);
+    }
+
+    // holds: credential-endpoints-denied
+    #[test]
+    fn bundled_routes_deny_the_vendors_credential_endpoints() {
+        let cases: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/fixtures/broker/denied.json")).unwrap();
+        let roster = load(&bundled(), &[], Strictness::Strict, &mut Vec::new()).unwrap();
+        for (provider, route) in table(&roster).unwrap() {
+            let denials: Vec<Denial> = route.deny.iter().map(|text| Denial::parse(text).unwrap()).collect();
+            for (kind, expected) in [("denied", true), ("allowed", false)] {
+                let requests = cases[&provider][kind].as_array();
+                for request in requests.unwrap_or_else(|| panic!("no {kind} case of {provider}")) {
+                    let (method, target) = request.as_str().unwrap().split_once(' ').unwrap();
+                    let readings = denial::readings(target.split('?').next().unwrap());
+                    let found = denials.iter().any(|denial| denial.covers(method, &readings));
+                    assert_eq!(found, expected, "{provider}: {request}");
+                }
+            }
+        }
+    }
+
+    // holds: credential-endpoints-denied
+    #[test]
+    fn user_entry_adds_to_the_denied_endpoints_and_takes_none_away() {
+        for (text, added) in [
+            ("vault: {upstream: 'https://h'}", 0),
+            ("vault: {deny: [/v1/mine]}", 1),
+            ("vault: {deny: [_inherit, /v1/mine, /v1/oauth]}", 1),
+            ("vault: {deny: []}", 0),
+            ("vault: {deny: ~}", 0),
+        ] {
+            let user = Source { name: "claude".into(), origin: "claude.yaml".into(), text: text.into() };
+            let plain = load(&bundled(), &[], Strictness::Strict, &mut Vec::new()).unwrap();
+            let roster = load(&bundled(), &[user], Strictness::Strict, &mut Vec::new()).unwrap();
+            let (before, after) = (&plain.vault_routes["claude"].deny, &roster.vault_routes["claude"].deny);
+            assert!(
+                before.iter().all(|denial| after.contains(denial)) && after.len() == before.len() + added,
+                "{text}"
+            );
+        }
+        let broken = Source { name: "claude".into(), origin: "x".into(), text: "vault: {deny: [keys]}".into() };
+        let error = load(&bundled(), &[broken], Strictness::Strict, &mut Vec::new()).unwrap_err().to_string();
+        assert!(error.contains("vault.deny") && error.contains("`keys`"), "{error}");
     }
 
     #[test]

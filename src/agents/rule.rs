@@ -186,6 +186,9 @@ fn check_vault(agent: &RawAgent) -> Result<(), Broken> {
         }
         upstream("vault.path_upstreams", url)?;
     }
+    for text in &vault.deny {
+        wire::denial::Denial::parse(text).map_err(|why| ("vault.deny".to_owned(), why))?;
+    }
     if let Some(refresh) = &vault.oauth_refresh {
         upstream("vault.oauth_refresh.token_url", &refresh.token_url)?;
     }

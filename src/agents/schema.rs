@@ -301,6 +301,8 @@ pub struct VaultRouteEntry {
     pub oauth_refresh: Option<OauthRefresh>,
     #[serde(default)]
     pub shared_domain: bool,
+    #[serde(default)]
+    pub deny: Vec<String>,
 }
 
 fn authorization() -> String {

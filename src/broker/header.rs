@@ -81,6 +81,13 @@ pub fn for_upstream(client: &HeaderMap, host: &HeaderValue) -> HeaderMap {
     out
 }
 
+/// Asks for an answer that can be looked through as it is, where anything is said about its coding at all.
+pub fn ask_plain(headers: &mut HeaderMap) {
+    if headers.contains_key(header::ACCEPT_ENCODING) {
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+}
+
 /// The only headers that follow a redirect to wherever it leads.
 pub fn for_redirect(client: &HeaderMap, host: &HeaderValue) -> HeaderMap {
     let mut out = HeaderMap::with_capacity(4);
@@ -130,21 +137,27 @@ pub fn is_oauth(record: &Map<String, Value>) -> bool {
 /// # Errors
 /// [`Refusal::CredentialMisconfigured`] when the record has no usable secret.
 pub fn inject(headers: &mut HeaderMap, route: &LiveRoute, record: &Map<String, Value>) -> Result<(), Refusal> {
+    let token = secret(record).ok_or(Refusal::CredentialMisconfigured)?;
     if is_oauth(record) {
-        let token = member(record, "access_token").ok_or(Refusal::CredentialMisconfigured)?;
         headers.insert(header::AUTHORIZATION, sensitive("Bearer ", token)?);
         for (name, value) in &route.oauth_extra {
             merge(headers, name, value);
         }
         return Ok(());
     }
-    let token = member(record, "token").or_else(|| member(record, "key"));
-    let token = token.ok_or(Refusal::CredentialMisconfigured)?;
     match &route.auth {
         AuthStyle::Dynamic => headers.insert(X_API_KEY, sensitive("", token)?),
         AuthStyle::Fixed(name, prefix) => headers.insert(name.clone(), sensitive(prefix, token)?),
     };
     Ok(())
+}
+
+/// The part of a record that the upstream gets to see.
+pub fn secret(record: &Map<String, Value>) -> Option<&str> {
+    if is_oauth(record) {
+        return member(record, "access_token");
+    }
+    member(record, "token").or_else(|| member(record, "key"))
 }
 
 fn member<'a>(record: &'a Map<String, Value>, key: &str) -> Option<&'a str> {

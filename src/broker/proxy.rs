@@ -9,16 +9,21 @@ use std::time::Duration;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use serde_json::{Map, Value};
+use server::Budget;
 use tokio::sync::watch;
 use vault::{Owner, Store, TokenRow, UNLOCK_WAIT, VaultCell, VaultError};
 
+use crate::account::Account;
 use crate::audit::Audit;
 use crate::forward::{Answer, Forwarder, Outgoing, is_harmless, is_repeatable};
 use crate::header;
 use crate::identity::Markers;
+use crate::inspect::{Inspection, Stopped};
+use crate::needle::Needles;
+use crate::needle_cache::NeedleCache;
 use crate::path;
 use crate::refresh::{Login, Refreshing};
-use crate::relay::{Account, Exchange, ReplyBody};
+use crate::relay::{Exchange, ReplyBody};
 use crate::reply::{Refusal, healthy};
 use crate::routes::{LiveRoute, RouteBook};
 use crate::upload::{Progress, Upload};
@@ -41,6 +46,8 @@ pub struct Proxy {
     pub(crate) audit: Arc<Audit>,
     pub(crate) forwarder: Forwarder,
     pub(crate) refreshing: Refreshing,
+    pub(crate) needles: NeedleCache,
+    pub(crate) budget: Budget,
     /// Becomes true when WebSocket sessions should end; each holds a receiver.
     pub(crate) ending: watch::Sender<bool>,
 }
@@ -66,6 +73,7 @@ impl Granted {
     ) -> Result<Outgoing<'a>, Refusal> {
         let upstream = self.route.upstream_for(parts.uri.path());
         let mut headers = header::for_upstream(&parts.headers, &upstream.host);
+        header::ask_plain(&mut headers);
         header::inject(&mut headers, &self.route, record)?;
         let target = parts.uri.path_and_query().and_then(|t| upstream.target(t)).ok_or(Refusal::BadPath)?;
         Ok(Outgoing { method: parts.method.clone(), upstream, target, headers, client: &parts.headers, follow })
@@ -128,6 +136,9 @@ impl Proxy {
         if !path::is_safe(request.uri().path()) {
             return Err(Refusal::BadPath);
         }
+        if route.denies(request.method().as_str(), request.uri().path()) {
+            return Err(Refusal::EndpointDenied);
+        }
         Ok(Granted { route, record, login })
     }
 
@@ -150,9 +161,14 @@ impl Proxy {
         let (parts, body) = request.into_parts();
         let progress = Progress::new();
         match self.ask(&parts, body, vault, granted, &progress).await {
-            Ok(answer) => self.reply(answer, progress, account),
+            Ok((answer, needles)) => self.reply(answer, needles, progress, account).await,
             Err(refusal) => refuse(account, &refusal),
         }
+    }
+
+    /// What an answer to a request with this record is searched for.
+    pub(crate) fn needles(&self, login: &Login, record: &Map<String, Value>) -> Option<Arc<Needles>> {
+        self.needles.get(login, header::secret(record)?)
     }
 
     /// Sends the request with the real credential. One that is rejected with 401 was not acted upon; it is sent once
@@ -164,7 +180,7 @@ impl Proxy {
         vault: &Arc<Store>,
         granted: Granted,
         progress: &Arc<Progress>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<(Answer, Option<Arc<Needles>>), Refusal> {
         let follow = is_harmless(&parts.method) && body.is_end_stream();
         let repeatable = is_repeatable(&parts.method, &parts.headers);
         let (upload, replay) = if repeatable || granted.is_renewable() {
@@ -177,32 +193,47 @@ impl Proxy {
         let outgoing = granted.outgoing(parts, &granted.record, follow)?;
         let answer = self.forwarder.send(outgoing, upload, spare, progress).await?;
         let rejected = answer.response.status() == StatusCode::UNAUTHORIZED && !answer.redirected;
+        let needles = self.needles(&granted.login, &granted.record);
         if !rejected || !granted.is_renewable() {
-            return Ok(answer);
+            return Ok((answer, needles));
         }
         let Some(record) = self.after_rejection(vault, &granted.login, &granted.record).await else {
-            return Ok(answer);
+            return Ok((answer, needles));
         };
         let Some(upload) = replay.and_then(|replay| replay.upload()) else {
-            return Ok(answer);
+            return Ok((answer, needles));
         };
         let outgoing = granted.outgoing(parts, &record, follow)?;
-        self.forwarder.send(outgoing, upload, None, progress).await
+        let answer = self.forwarder.send(outgoing, upload, None, progress).await?;
+        Ok((answer, self.needles(&granted.login, &record)))
     }
 
-    /// Passes an answer on.
-    pub(crate) fn reply(&self, answer: Answer, progress: Arc<Progress>, account: Account) -> Response<ReplyBody> {
+    /// Passes an answer on, as far as it may pass.
+    pub(crate) async fn reply(
+        &self,
+        answer: Answer,
+        needles: Option<Arc<Needles>>,
+        progress: Arc<Progress>,
+        mut account: Account,
+    ) -> Response<ReplyBody> {
         let (head, body) = answer.response.into_parts();
-        let mut exchange = Exchange {
+        let usage = head.status.is_success().then(|| Usage::of(&head.headers)).flatten();
+        let inspection = match Inspection::new(&head.headers, !body.is_end_stream(), needles, usage, &self.budget) {
+            Ok(inspection) => inspection,
+            Err(stopped) => return withhold(account, stopped),
+        };
+        account.line().status = head.status.as_u16();
+        let exchange = Exchange {
             pool: self.forwarder.pool.clone(),
             origin: answer.origin,
             connection: answer.connection,
             progress,
-            account,
         };
-        exchange.account.line().status = head.status.as_u16();
-        exchange.account.watch(head.status.is_success().then(|| Usage::of(&head.headers)).flatten());
-        let mut response = Response::new(ReplyBody::relay(body, exchange));
+        let body = match ReplyBody::relay(body, exchange, inspection, account).await {
+            Ok(body) => body,
+            Err((account, stopped)) => return withhold(account, stopped),
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
         header::for_client(response.headers_mut());
@@ -210,9 +241,16 @@ impl Proxy {
     }
 }
 
+/// Ends the account of an answer of which nothing passes.
+fn withhold(account: Account, stopped: Stopped) -> Response<ReplyBody> {
+    tracing::warn!("an upstream's answer is withheld: {stopped}");
+    refuse(account, &stopped.into())
+}
+
 /// True for what asks a server to open a tunnel, or to say back what it was sent, the credential included.
 fn is_refused(method: &Method) -> bool {
-    matches!(*method, Method::CONNECT | Method::TRACE) || method.as_str() == "TRACK"
+    // Servers differ in whether a method's case counts.
+    ["CONNECT", "TRACE", "TRACK"].iter().any(|name| method.as_str().eq_ignore_ascii_case(name))
 }
 
 /// Ends the account of a request that gets no upstream's answer.

@@ -169,8 +169,9 @@ impl Proxy {
         let mut changes = self.vault.watch();
         loop {
             let state = changes.borrow_and_update().clone();
-            if let VaultState::Open(store) = state {
-                self.pass(&store).await;
+            match state {
+                VaultState::Open(store) => self.pass(&store).await,
+                _ => self.needles.clear(),
             }
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}

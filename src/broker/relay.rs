@@ -1,42 +1,34 @@
-//! The response body on its way down, and the account of the exchange it ends.
+//! The response body on its way down.
 //!
-//! Invariants: pieces are passed on as they arrive; when the client goes away the upstream connection is closed at once;
-//! when the upstream breaks in the middle the client's connection is cut, so that a half answer never looks whole; the
-//! audit line is written exactly once, however the exchange ends.
+//! Invariants: pieces are passed on as they arrive, but for bytes that may be the beginning of the credential; when the
+//! client goes away the upstream connection is closed at once; when the upstream breaks in the middle, or the answer must
+//! not pass, the client's connection is cut, so that a half answer never looks whole; the account is closed exactly once,
+//! however the exchange ends.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
-use wire::audit::AuditLine;
 
-use crate::audit::Audit;
+use crate::account::Account;
 use crate::dial::Upstreaming;
+use crate::header;
+use crate::inspect::{Inspection, Stopped};
 use crate::pool::Pool;
+use crate::reply::Refusal;
 use crate::routes::Origin;
 use crate::upload::Progress;
-use crate::usage::{Found, Usage};
 
 /// Longest silence of an upstream. Model replies can take many minutes to begin.
 pub const SILENCE: Duration = Duration::from_secs(1200);
-
-/// Longest method and path in a log or audit line: a container must not be able to push everybody's lines out of the
-/// audit file with a few thousand requests.
-const LONGEST_METHOD: usize = 32;
-const LONGEST_PATH: usize = 1024;
-
-fn clipped(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let cut = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}…", &text[..cut])
-}
 
 /// Why a response body ended early.
 #[derive(Debug, thiserror::Error)]
@@ -47,86 +39,9 @@ pub enum RelayError {
     /// The upstream fell silent.
     #[error("the upstream fell silent")]
     Silence,
-}
-
-/// The account of one exchange: logged and audited when it is closed, or as a failure when it is dropped open.
-pub struct Account {
-    line: Option<AuditLine>,
-    audit: Arc<Audit>,
-    began: Instant,
-    usage: Option<Box<Usage>>,
-}
-
-impl Account {
-    /// Opens the account of a request.
-    pub fn new(audit: &Arc<Audit>, method: &str, path: &str) -> Self {
-        let line = AuditLine {
-            method: clipped(method, LONGEST_METHOD),
-            path: clipped(path, LONGEST_PATH),
-            // What a client that leaves before the answer would have been told.
-            status: 502,
-            outcome: "upstream_error",
-            ..AuditLine::default()
-        };
-        Self { line: Some(line), audit: audit.clone(), began: Instant::now(), usage: None }
-    }
-
-    /// The line, to be filled in.
-    pub fn line(&mut self) -> &mut AuditLine {
-        self.line.as_mut().expect("the account is open")
-    }
-
-    /// Reads consumption out of the answer while it passes.
-    pub fn watch(&mut self, usage: Option<Usage>) {
-        self.usage = usage.map(Box::new);
-    }
-
-    fn observe(&mut self, piece: &[u8]) {
-        if let Some(usage) = &mut self.usage {
-            usage.feed(piece);
-        }
-    }
-
-    /// Notes what an answer consumed.
-    pub fn consumed(&mut self, found: Found) {
-        let line = self.line();
-        line.model = found.model;
-        line.input_tokens = found.input;
-        line.output_tokens = found.output;
-    }
-
-    /// Closes the account with this outcome.
-    pub fn close(mut self, outcome: &'static str) {
-        self.line().outcome = outcome;
-    }
-
-    /// Closes the account without a line in the audit file.
-    pub fn forget(mut self) {
-        self.line = None;
-    }
-}
-
-impl Drop for Account {
-    fn drop(&mut self) {
-        if self.line.is_none() {
-            return;
-        }
-        if let Some(mut usage) = self.usage.take() {
-            self.consumed(usage.found());
-        }
-        let Some(mut line) = self.line.take() else {
-            return;
-        };
-        line.duration_ms = self.began.elapsed().as_millis() as u64;
-        tracing::info!(
-            method = %base::text::sanitize_tty(&line.method),
-            path = %base::text::sanitize_tty(&line.path),
-            status = line.status,
-            outcome = line.outcome,
-            "request"
-        );
-        self.audit.write(line);
-    }
+    /// The rest must not pass.
+    #[error("the answer is cut off: {0}")]
+    Stopped(Stopped),
 }
 
 /// The upstream side of a response under way.
@@ -139,23 +54,29 @@ pub struct Exchange {
     pub connection: Upstreaming,
     /// How the request body gets on.
     pub progress: Arc<Progress>,
-    /// The account to close.
-    pub account: Account,
 }
 
 impl Exchange {
+    /// Gives the connection back after a whole exchange.
     fn complete(self) {
         // A connection whose request body is still going up cannot be told from a fresh one by the next request.
         if self.progress.sent_all() {
             self.pool.put(self.origin, self.connection);
         }
-        self.account.close("ok");
     }
 }
 
+type Piece = Result<Frame<Bytes>, RelayError>;
+
 struct Relay {
     body: Incoming,
+    /// `None` once the upstream's part is over.
     exchange: Option<Exchange>,
+    /// `None` once it is closed.
+    account: Option<Account>,
+    inspection: Inspection,
+    /// What may pass now.
+    ready: VecDeque<Piece>,
     silence: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
@@ -171,65 +92,133 @@ pub struct ReplyBody(Kind);
 impl ReplyBody {
     /// A text of our own.
     pub(crate) fn full(text: String) -> Self {
-        Self(Kind::Full(Some(text.into())).normal())
+        Self(Kind::Full(Some(text).filter(|text| !text.is_empty()).map(Bytes::from)))
     }
 
-    /// An upstream's body, which ends the exchange.
-    pub(crate) fn relay(body: Incoming, exchange: Exchange) -> Self {
-        let mut relay = Relay { body, exchange: Some(exchange), silence: None, waiting: false };
+    /// An upstream's body, which ends the exchange. What is there of it already is looked at before anything passes.
+    ///
+    /// # Errors
+    /// The account and the reason, when the answer must not pass.
+    pub(crate) async fn relay(
+        body: Incoming,
+        exchange: Exchange,
+        inspection: Inspection,
+        account: Account,
+    ) -> Result<Self, (Account, Stopped)> {
+        let mut relay = Relay {
+            body,
+            exchange: Some(exchange),
+            account: Some(account),
+            inspection,
+            ready: VecDeque::new(),
+            silence: None,
+            waiting: false,
+        };
         relay.settle();
-        Self(Kind::Relay(Box::new(relay)))
-    }
-}
-
-impl Kind {
-    fn normal(self) -> Self {
-        match self {
-            Self::Full(Some(bytes)) if bytes.is_empty() => Self::Full(None),
-            other => other,
+        if relay.exchange.is_some() {
+            let _ = poll_fn(|cx| Poll::Ready(relay.fill(cx))).await;
         }
+        if let (Some(Err(RelayError::Stopped(stopped))), Some(_)) = (relay.ready.back(), &relay.account) {
+            let stopped = *stopped;
+            return Err((relay.account.take().expect("open"), stopped));
+        }
+        Ok(Self(Kind::Relay(Box::new(relay))))
     }
 }
 
 impl Relay {
     /// Completes the exchange as soon as the body is known to be over.
     fn settle(&mut self) {
-        if self.body.is_end_stream()
-            && let Some(exchange) = self.exchange.take()
-        {
-            exchange.complete();
+        if self.body.is_end_stream() {
+            self.complete();
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
+    fn complete(&mut self) {
+        let Some(exchange) = self.exchange.take() else { return };
+        if let Some(rest) = self.inspection.finish() {
+            self.ready.push_back(Ok(Frame::data(rest)));
+        }
+        exchange.complete();
+        self.close("ok");
+    }
+
+    fn close(&mut self, outcome: &'static str) {
+        let Some(mut account) = self.account.take() else { return };
+        if let Some(found) = self.inspection.found() {
+            account.consumed(found);
+        }
+        account.close(outcome);
+    }
+
+    /// Ends the upstream's part at once; what is queued before the error still passes.
+    fn fail(&mut self, error: RelayError) {
+        self.exchange = None;
+        self.ready.push_back(Err(error));
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        loop {
+            match self.ready.pop_front() {
+                Some(Err(error)) => {
+                    self.close(match error {
+                        RelayError::Stopped(stopped) => {
+                            tracing::warn!("an upstream's answer is cut off: {stopped}");
+                            Refusal::from(stopped).outcome()
+                        }
+                        RelayError::Upstream(_) | RelayError::Silence => "upstream_error",
+                    });
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Some(piece) => return Poll::Ready(Some(piece)),
+                None if self.exchange.is_none() => return Poll::Ready(None),
+                None => ready!(self.fill(cx)),
+            }
+        }
+    }
+
+    /// Takes what comes next from the upstream and lets pass what may.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let frame = match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 ready!(self.poll_silence(cx));
-                self.exchange = None;
-                return Poll::Ready(Some(Err(RelayError::Silence)));
+                self.fail(RelayError::Silence);
+                return Poll::Ready(());
             }
         };
         self.waiting = false;
-        match frame {
-            Some(Ok(frame)) => {
-                if let (Some(exchange), Some(piece)) = (&mut self.exchange, frame.data_ref()) {
-                    exchange.account.observe(piece);
-                }
-                self.settle();
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Some(Err(error)) => {
-                self.exchange = None;
-                Poll::Ready(Some(Err(RelayError::Upstream(error))))
-            }
-            None => {
-                if let Some(exchange) = self.exchange.take() {
-                    exchange.complete();
-                }
-                Poll::Ready(None)
-            }
+        match frame.transpose() {
+            Ok(Some(frame)) => match frame.into_data() {
+                Ok(piece) => self.pass(piece),
+                Err(frame) => self.pass_trailers(frame.into_trailers().unwrap_or_default()),
+            },
+            Ok(None) => self.complete(),
+            Err(error) => self.fail(RelayError::Upstream(error)),
         }
+        self.settle();
+        Poll::Ready(())
+    }
+
+    fn pass(&mut self, piece: Bytes) {
+        let passage = self.inspection.pass(piece);
+        if !passage.bytes.is_empty() {
+            self.ready.push_back(Ok(Frame::data(passage.bytes)));
+        }
+        if let Some(stopped) = passage.stopped {
+            self.fail(RelayError::Stopped(stopped));
+        }
+    }
+
+    fn pass_trailers(&mut self, mut trailers: HeaderMap) {
+        if let Err(stopped) = self.inspection.check_trailers(&trailers) {
+            return self.fail(RelayError::Stopped(stopped));
+        }
+        if let Some(rest) = self.inspection.finish() {
+            self.ready.push_back(Ok(Frame::data(rest)));
+        }
+        header::for_client(&mut trailers);
+        self.ready.push_back(Ok(Frame::trailers(trailers)));
     }
 
     /// Ready when nothing has come for too long. The timer exists only once a body has made us wait.
@@ -241,13 +230,26 @@ impl Relay {
         }
         sleep.as_mut().poll(cx)
     }
+
+    /// Bytes that have come and not passed yet.
+    fn pending(&self) -> usize {
+        let ready = self.ready.iter().filter_map(|piece| piece.as_ref().ok()?.data_ref());
+        ready.map(Bytes::len).sum::<usize>() + self.inspection.held()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // A client that leaves in the middle.
+        self.close("upstream_error");
+    }
 }
 
 impl Body for ReplyBody {
     type Data = Bytes;
     type Error = RelayError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RelayError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         match &mut self.0 {
             Kind::Full(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             Kind::Relay(relay) => relay.poll(cx),
@@ -257,14 +259,17 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Full(bytes) => bytes.is_none(),
-            Kind::Relay(relay) => relay.body.is_end_stream(),
+            Kind::Relay(relay) => relay.exchange.is_none() && relay.ready.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Kind::Relay(relay) => relay.body.size_hint(),
+            Kind::Relay(relay) => match relay.body.size_hint().exact() {
+                Some(rest) => SizeHint::with_exact(rest + relay.pending() as u64),
+                None => SizeHint::new(),
+            },
         }
     }
 }

@@ -5,6 +5,7 @@
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 
+use crate::inspect::Stopped;
 use crate::relay::ReplyBody;
 
 /// Why a request was not answered by its upstream.
@@ -36,6 +37,12 @@ pub enum Refusal {
     VaultUnreadable,
     /// `CONNECT` makes no sense here, and `TRACE` would say the credential back.
     NotFound,
+    /// The route denies this endpoint.
+    EndpointDenied,
+    /// The answer holds the real credential.
+    CredentialEchoed,
+    /// Whether the answer holds the real credential cannot be told.
+    Unsearchable,
 }
 
 impl Refusal {
@@ -45,6 +52,7 @@ impl Refusal {
             Self::MissingToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
             Self::NoRoute(_) | Self::NotFound => StatusCode::NOT_FOUND,
             Self::BadPath | Self::Handshake => StatusCode::BAD_REQUEST,
+            Self::EndpointDenied => StatusCode::FORBIDDEN,
             Self::VaultLocked | Self::VaultUnreadable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_GATEWAY,
         }
@@ -55,17 +63,25 @@ impl Refusal {
         match self {
             Self::MissingToken => Some("missing_token"),
             Self::InvalidToken => Some("invalid_token"),
-            // Readers of the audit file know a closed set of labels; a path that cannot be routed is one of them.
             Self::NoRoute(_) | Self::BadPath => Some("no_route"),
             Self::CredentialMissing => Some("credential_missing"),
             Self::CredentialMisconfigured => Some("credential_misconfigured"),
             Self::UpstreamDisconnected => Some("upstream_disconnected"),
             Self::UpstreamError => Some("upstream_error"),
+            Self::EndpointDenied => Some("endpoint_denied"),
+            Self::CredentialEchoed => Some("credential_echoed"),
+            Self::Unsearchable => Some("answer_unsearchable"),
             Self::Websocket | Self::Handshake | Self::VaultLocked | Self::VaultUnreadable | Self::NotFound => None,
         }
     }
 
-    fn text(&self) -> String {
+    /// The label in the audit file of an exchange that ends like this.
+    pub fn outcome(&self) -> &'static str {
+        self.label().unwrap_or("upstream_error")
+    }
+
+    /// What the client is told.
+    pub fn text(&self) -> String {
         match self {
             Self::MissingToken => "Missing authentication",
             Self::InvalidToken => "Invalid token",
@@ -80,6 +96,9 @@ impl Refusal {
             Self::VaultLocked => "Vault locked",
             Self::VaultUnreadable => "Vault unavailable",
             Self::NotFound => "Not Found",
+            Self::EndpointDenied => "Endpoint denied: it hands out credentials",
+            Self::CredentialEchoed => "Answer withheld: it holds the real credential",
+            Self::Unsearchable => "Answer withheld: its coding cannot be searched for the real credential",
         }
         .to_owned()
     }
@@ -87,6 +106,15 @@ impl Refusal {
     /// The reply for the client.
     pub(crate) fn response(&self) -> Response<ReplyBody> {
         plain(self.status(), "text/plain; charset=utf-8", self.text())
+    }
+}
+
+impl From<Stopped> for Refusal {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Credential => Self::CredentialEchoed,
+            Stopped::Unsearchable(_) => Self::Unsearchable,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use http::header::{HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Uri};
+use wire::denial::{self, Denial};
 use wire::route::{DYNAMIC, Route, RouteError};
 
 use crate::endpoint::Endpoint;
@@ -112,6 +113,7 @@ pub struct LiveRoute {
     pub oauth_extra: HeaderMap,
     /// Where logins are refreshed.
     pub refresh: Option<Endpoint>,
+    deny: Vec<Denial>,
 }
 
 impl LiveRoute {
@@ -141,7 +143,21 @@ impl LiveRoute {
                 None
             }
         });
-        Ok(Self { main: Upstream::parse(&route.upstream)?, by_prefix, auth, oauth_extra, refresh })
+        let deny = route.deny.iter().map(|text| Denial::parse(text)).collect::<Result<_, _>>()?;
+        Ok(Self { main: Upstream::parse(&route.upstream)?, by_prefix, auth, oauth_extra, refresh, deny })
+    }
+
+    /// True when a request must not go up: its endpoint is denied, as the client or as the upstream spells the path.
+    pub fn denies(&self, method: &str, path: &str) -> bool {
+        if self.deny.is_empty() {
+            return false;
+        }
+        let mut readings = denial::readings(path);
+        let base = &self.upstream_for(path).base;
+        if !base.is_empty() {
+            readings.extend(denial::readings(&format!("{base}{path}")));
+        }
+        self.deny.iter().any(|denial| denial.covers(method, &readings))
     }
 
     /// The upstream for a request path.

@@ -5,7 +5,8 @@
 //! the account is closed when the session is, with what its answers consumed.
 //!
 //! Toward the client a session ends with the upstream's close code, 1000 without one, 1011 when the upstream failed, 1009
-//! after a message of the client that is too large, 1008 when the token is revoked, 1001 when the broker stops.
+//! after a message of the client that is too large, 1008 when the token is revoked or the upstream says the real
+//! credential, 1001 when the broker stops.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,8 +25,10 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use vault::VaultState;
 
+use crate::account::Account;
+use crate::needle::{Needles, Scanner, Sight};
 use crate::proxy::Proxy;
-use crate::relay::Account;
+use crate::reply::Refusal;
 use crate::usage::{Found, Usage};
 
 /// Largest message, both ways.
@@ -46,6 +49,8 @@ enum End {
     Client(Option<CloseFrame>),
     Upstream(Option<CloseFrame>),
     UpstreamFailed,
+    /// A message of the upstream holds the real credential.
+    Echoed,
     TooLarge,
     Revoked,
     Stopping,
@@ -56,6 +61,7 @@ pub struct Session {
     proxy: Arc<Proxy>,
     token: Secret,
     account: Account,
+    needles: Option<Arc<Needles>>,
     ending: watch::Receiver<bool>,
     pulse: Pulse,
 }
@@ -87,10 +93,10 @@ impl Pulse {
 
 impl Session {
     /// A session that ends with the broker.
-    pub fn new(proxy: Arc<Proxy>, token: Secret, account: Account) -> Self {
+    pub fn new(proxy: Arc<Proxy>, token: Secret, account: Account, needles: Option<Arc<Needles>>) -> Self {
         let ending = proxy.ending.subscribe();
         let pulse = Pulse { began: Instant::now(), heard: AtomicU64::new(0) };
-        Self { proxy, token, account, ending, pulse }
+        Self { proxy, token, account, needles, ending, pulse }
     }
 
     /// Relays until one side ends it.
@@ -115,7 +121,11 @@ impl Session {
                 () = stopped => End::Stopping,
             }
         };
-        let failed = matches!(end, End::UpstreamFailed);
+        let outcome = match end {
+            End::UpstreamFailed => "upstream_error",
+            End::Echoed => Refusal::CredentialEchoed.outcome(),
+            _ => "ok",
+        };
         let (for_client, for_upstream) = farewells(end);
         let both = async {
             tokio::join!(
@@ -125,7 +135,7 @@ impl Session {
         };
         let _ = tokio::time::timeout(FAREWELL, both).await;
         self.account.consumed(found);
-        self.account.close(if failed { "upstream_error" } else { "ok" });
+        self.account.close(outcome);
     }
 
     async fn upward(&self, from: &mut SplitStream<Leg>, to: &mut SplitSink<Leg, Message>) -> End {
@@ -160,6 +170,7 @@ impl Session {
     }
 
     async fn downward(&self, from: &mut SplitStream<Leg>, to: &mut SplitSink<Leg, Message>, found: &mut Found) -> End {
+        let mut scanner = Scanner::default();
         loop {
             self.pulse.listen();
             let message = match from.next().await {
@@ -168,6 +179,12 @@ impl Session {
                 Some(Ok(_)) => continue,
                 Some(Err(_)) | None => return End::UpstreamFailed,
             };
+            if let Some(needles) = &self.needles
+                && let Sight::Found { .. } = scanner.look(needles, &message.clone().into_data())
+            {
+                tracing::warn!("a message of the upstream holds the real credential; the session ends");
+                return End::Echoed;
+            }
             if let Message::Text(text) = &message {
                 found.add(Usage::of_document(text.as_bytes()));
             }
@@ -203,6 +220,10 @@ fn farewells(end: End) -> (CloseFrame, CloseFrame) {
         End::Client(frame) => (say(CloseCode::Normal), known(frame)),
         End::Upstream(frame) => (known(frame), say(CloseCode::Normal)),
         End::UpstreamFailed => (say(CloseCode::Error), say(CloseCode::Away)),
+        End::Echoed => (
+            CloseFrame { code: CloseCode::Policy, reason: Refusal::CredentialEchoed.text().into() },
+            say(CloseCode::Policy),
+        ),
         End::TooLarge => (say(CloseCode::Size), say(CloseCode::Away)),
         End::Revoked => (say(CloseCode::Policy), say(CloseCode::Normal)),
         End::Stopping => (say(CloseCode::Away), say(CloseCode::Away)),

@@ -6,10 +6,10 @@
 //! Understood are JSON documents and event streams of the dialects that the bundled providers speak: the members `model`
 //! and `usage` at the top or below `message` (first event of Anthropic's) or `response` (events of OpenAI's Responses).
 //! In `usage` count `input_tokens` or `prompt_tokens`, and `output_tokens` or `completion_tokens`; later values replace
-//! earlier ones, because streams repeat their running totals. Encoded bodies are not decoded.
+//! earlier ones, because streams repeat their running totals.
 
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 
 /// Longest key or model name that is kept.
 const LONGEST: usize = 128;
@@ -60,9 +60,6 @@ impl Usage {
     /// A watcher for an answer with these headers; `None` when nothing could be learned from it.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        if !matches!(text(CONTENT_ENCODING), "" | "identity") {
-            return None;
-        }
         let kind = text(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let line = match kind.as_str() {
             "text/event-stream" => Some(Line::Name(0)),
@@ -368,9 +365,6 @@ mod tests {
         ] {
             assert_eq!(Usage::of(&headers(kind)).is_some(), watched, "{kind}");
         }
-        let mut encoded = headers("application/json");
-        encoded.insert(CONTENT_ENCODING, "gzip".parse().unwrap());
-        assert!(Usage::of(&encoded).is_none());
         assert!(Usage::of(&HeaderMap::new()).is_none());
     }
 

@@ -23,10 +23,12 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use vault::Store;
 
+use crate::account::Account;
 use crate::forward::Answer;
 use crate::header;
+use crate::needle::Needles;
 use crate::proxy::{Granted, Proxy, refuse};
-use crate::relay::{Account, ReplyBody};
+use crate::relay::ReplyBody;
 use crate::reply::Refusal;
 use crate::session::Session;
 use crate::upload::Progress;
@@ -61,8 +63,9 @@ impl Hello {
 
 /// How the upstream reacted.
 enum Reaction {
-    Open(Box<Upgraded>, Option<HeaderValue>),
-    Answer(Box<Answer>),
+    /// The connection, the chosen subprotocol, and what messages are searched for.
+    Open(Box<Upgraded>, Option<HeaderValue>, Option<Arc<Needles>>),
+    Answer(Box<Answer>, Option<Arc<Needles>>),
 }
 
 impl Proxy {
@@ -82,13 +85,13 @@ impl Proxy {
         }
         let progress = Progress::new();
         match self.knock(&request, &hello, &vault, &granted, &progress).await {
-            Ok(Reaction::Open(upstream, protocol)) => {
+            Ok(Reaction::Open(upstream, protocol, needles)) => {
                 let client = hyper::upgrade::on(&mut request);
-                let session = Session::new(self.clone(), hello.token, account);
+                let session = Session::new(self.clone(), hello.token, account, needles);
                 tokio::spawn(session.run(client, *upstream));
                 switching(&hello.accept, protocol)
             }
-            Ok(Reaction::Answer(answer)) => self.reply(*answer, progress, account),
+            Ok(Reaction::Answer(answer, needles)) => self.reply(*answer, needles, progress, account).await,
             Err(refusal) => refuse(account, &refusal),
         }
     }
@@ -112,9 +115,13 @@ impl Proxy {
             let opening = self.forwarder.open(upstream, target, headers, progress);
             let answer = tokio::time::timeout(HANDSHAKE_LIMIT, opening).await.map_err(|_| Refusal::Websocket)?;
             let answer = answer.map_err(|_| Refusal::Websocket)?;
+            let needles = self.needles(&granted.login, record);
             match answer.response.status() {
-                StatusCode::SWITCHING_PROTOCOLS => return accept(answer, hello, &key).await,
-                StatusCode::UPGRADE_REQUIRED => return Ok(Reaction::Answer(Box::new(answer))),
+                StatusCode::SWITCHING_PROTOCOLS => {
+                    let (upstream, protocol) = accept(answer, hello, &key).await?;
+                    return Ok(Reaction::Open(upstream, protocol, needles));
+                }
+                StatusCode::UPGRADE_REQUIRED => return Ok(Reaction::Answer(Box::new(answer), needles)),
                 StatusCode::UNAUTHORIZED if renewed.is_none() && granted.is_renewable() => {
                     let other = self.after_rejection(vault, &granted.login, record).await;
                     renewed = Some(other.ok_or(Refusal::Websocket)?);
@@ -155,7 +162,7 @@ fn ask_upgrade(
 }
 
 /// Checks that the upstream's agreement is one to what was asked.
-async fn accept(mut answer: Answer, hello: &Hello, key: &str) -> Result<Reaction, Refusal> {
+async fn accept(mut answer: Answer, hello: &Hello, key: &str) -> Result<(Box<Upgraded>, Option<HeaderValue>), Refusal> {
     let headers = answer.response.headers();
     let upgraded = header::wants_websocket(headers);
     let proven =
@@ -170,7 +177,7 @@ async fn accept(mut answer: Answer, hello: &Hello, key: &str) -> Result<Reaction
     let opening = hyper::upgrade::on(&mut answer.response);
     let upgraded = tokio::time::timeout(HANDSHAKE_LIMIT, opening).await;
     let upgraded = upgraded.map_err(|_| Refusal::Websocket)?.map_err(|_| Refusal::Websocket)?;
-    Ok(Reaction::Open(Box::new(upgraded), protocol))
+    Ok((Box::new(upgraded), protocol))
 }
 
 fn switching(accept: &str, protocol: Option<HeaderValue>) -> Response<ReplyBody> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use ::broker::{Broker, BrokerConfig, Markers, Owner};
+use ::server::Budget;
 use ::vault::VaultCell;
 use pyo3::prelude::*;
 
@@ -23,8 +24,14 @@ fn broker_serve(
     port: u16,
 ) -> PyResult<ServerRef> {
     let vault = VaultCell::open(store.0.clone());
-    let config =
-        BrokerConfig { routes_path, audit_path, lock_dir, owner: Owner::Everyone, markers: Markers::default() };
+    let config = BrokerConfig {
+        routes_path,
+        audit_path,
+        lock_dir,
+        owner: Owner::Everyone,
+        markers: Markers::default(),
+        budget: Budget::default(),
+    };
     let broker = py.detach(|| Broker::new(config, vault)).map_err(to_py)?;
     ServerRef::start(py, broker, socket_path, port)
 }

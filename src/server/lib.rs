@@ -11,6 +11,7 @@
 //! What is said on a connection belongs to the service; only the frame of HTTP is here, because two of them speak it.
 
 mod attend;
+mod budget;
 mod door;
 mod fault;
 pub mod http;
@@ -20,6 +21,7 @@ mod serve;
 mod stream;
 
 pub use attend::{Attend, Ending, WhenFull};
+pub use budget::{BUDGET, Budget, Charge};
 pub use fault::ServerError;
 pub use running::Running;
 pub use serve::{GRACE, LAST, serve};

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use broker::{Broker, BrokerConfig, Markers, Owner};
+use server::Budget;
 use wire::sidecar::Sidecar;
 
 use crate::fault::SupervisorError;
@@ -36,6 +37,7 @@ impl CredentialService {
                 owner: broker::owner_of(sidecar),
                 markers: Markers::of(sidecar),
                 lock_dir: lock_dir(sidecar),
+                budget: Budget::default(),
             },
         })
     }

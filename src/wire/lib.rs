@@ -3,5 +3,6 @@
 //! Invariants: everything parsed here is validated here; a value of these types is safe to use for paths and sockets.
 
 pub mod audit;
+pub mod denial;
 pub mod route;
 pub mod sidecar;

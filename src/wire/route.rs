@@ -8,6 +8,8 @@ use base::fault::{Fault, Kind};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::denial::Denial;
+
 /// Header value in a route that lets the broker choose by credential type.
 pub const DYNAMIC: &str = "dynamic";
 
@@ -43,6 +45,9 @@ pub struct Route {
     /// Headers added for OAuth credentials.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub oauth_extra_headers: IndexMap<String, String>,
+    /// Endpoints that are refused, as [`crate::denial::Denial`] reads them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<String>,
     /// Refresh of OAuth credentials. One that is off counts as absent: it costs the refreshing, not the table.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "if_usable")]
     pub oauth_refresh: Option<OauthRefresh>,
@@ -128,6 +133,9 @@ fn check(route: &Route) -> Result<(), String> {
     if route.oauth_extra_headers.keys().any(String::is_empty) {
         return Err("an extra header has no name".into());
     }
+    for text in &route.deny {
+        Denial::parse(text)?;
+    }
     Ok(())
 }
 
@@ -183,6 +191,7 @@ mod tests {
             r#"{"x": {"upstream": "https://h", "path_upstreams": {"/v1": ""}}}"#,
             r#"{"x": {"upstream": "https://h", "oauth_extra_headers": {"": "v"}}}"#,
             r#"{"x": {"upstream": "https://h", "auth_header": 7}}"#,
+            r#"{"x": {"upstream": "https://h", "deny": ["keys"]}}"#,
         ] {
             let error = parse(text.as_bytes()).unwrap_err();
             assert!(matches!(&error, RouteError::Member { provider, .. } if provider == "x"), "{text}: {error}");

@@ -145,6 +145,8 @@ class VaultRouteEntry(_Section):
     shared_config_patch: dict[str, Any] | None = None
     oauth_refresh: OauthRefresh | None = None
     shared_domain: bool = False
+    # Endpoints that hand out credentials: ``[METHOD,… ]/path``, where ``*`` is one segment and ``**`` any number.
+    deny: list[str] = Field(default_factory=list)
 
 
 class Sidecar(_Section):

@@ -43,6 +43,7 @@ class VaultRoute:
     shared_config_patch: dict | None = None
     oauth_refresh: dict | None = None
     shared_domain: bool = False
+    deny: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

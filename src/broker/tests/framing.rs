@@ -122,7 +122,7 @@ fn nothing_makes_an_upstream_say_the_credential_back() {
         Then::Stay
     });
     let stage = Stage::to(&stub);
-    for method in ["TRACE", "TRACK", "CONNECT"] {
+    for method in ["TRACE", "TRACK", "CONNECT", "trace", "Track", "cONNECT"] {
         let reply = stage.client().ask(&request(method, ""));
         assert_eq!((reply.status(), reply.text()), (404, "Not Found"), "{method}");
     }

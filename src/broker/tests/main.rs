@@ -2,6 +2,7 @@
 
 mod stage;
 
+mod echoes;
 mod failures;
 mod framing;
 mod markers_and_tokens;

@@ -154,3 +154,26 @@ fn a_changed_route_table_is_taken_while_running() {
     assert_eq!(stage.get("/").status(), 200);
     assert_eq!((old.seen().len(), new.seen().len()), (2, 1));
 }
+
+// holds: credential-endpoints-denied
+#[test]
+fn denied_endpoint_is_refused_and_audited() {
+    let stub = Stub::ok();
+    let deny = ["/user/keys", "POST /v1/tokens", "/root/secret"];
+    let stage = Stage::new(json!({"p": {"upstream": format!("{}/root", stub.url()), "deny": deny}}));
+    let requests =
+        ["GET /user/keys", "POST /user//KEYS/7?x=1", "DELETE /user/%6beys;a", "post /v1/tokens/", "GET /secret"];
+    for request in requests {
+        let reply = stage.ask(request, &[&good(), "Content-Length: 0"]);
+        assert_eq!((reply.status(), reply.text()), (403, "Endpoint denied: it hands out credentials"), "{request}");
+    }
+    let line = stage.audit_of(requests.len()).remove(1);
+    assert_eq!(
+        (&line["outcome"], &line["status"], &line["path"], &line["provider"]),
+        (&json!("endpoint_denied"), &json!(403), &json!("/user//KEYS/7"), &json!("p"))
+    );
+    assert_eq!(stub.seen().len(), 0);
+    for request in ["GET /v1/tokens", "GET /user", "GET /v1/secret"] {
+        assert_eq!(stage.ask(request, &[&good()]).status(), 200, "{request}");
+    }
+}

@@ -27,7 +27,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// A server with a certificate for `name`; answers each request with the `Authorization` it got.
+    /// A server with a certificate for `name`; answers each request with the reversed `Authorization` it got.
     fn serve(&self, name: &str) -> u16 {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
@@ -53,14 +53,19 @@ impl Authority {
     }
 }
 
-/// Answers like a token endpoint to a refresh, and with the `Authorization` it got to everything else.
+/// The text from its end to its beginning; an answer that says a credential as it is would be withheld.
+fn reversed(text: &str) -> String {
+    text.chars().rev().collect()
+}
+
+/// Answers like a token endpoint to a refresh, and with the reversed `Authorization` to everything else.
 fn echo(stream: impl Read + Write) {
     let mut reader = BufReader::new(stream);
     while let Some(head) = Head::read(&mut reader) {
         assert!(head.body(&mut reader, |_| {}));
         let token = r#"{"access_token": "refreshed"}"#;
         let refresh = head.first.starts_with("POST /token ");
-        let text = if refresh { token } else { head.get("authorization").unwrap_or_default() };
+        let text = if refresh { token.into() } else { reversed(head.get("authorization").unwrap_or_default()) };
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
         if reader.get_mut().write_all(answer.as_bytes()).is_err() {
             return;
@@ -94,7 +99,7 @@ fn trust_follows_the_store() {
     let ask = |provider: &str| {
         stage.vault.grant(PHANTOM, "s", "t", provider);
         let reply = stage.get("/");
-        (reply.status(), reply.text().to_owned())
+        (reply.status(), if reply.status() == 200 { reversed(reply.text()) } else { reply.text().to_owned() })
     };
     for _ in 0..3 {
         assert_eq!(ask("good"), (200, format!("Bearer {REAL}")));

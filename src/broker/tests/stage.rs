@@ -290,7 +290,8 @@ impl Stage {
         let audit_path = Some(dir.path().join("audit.jsonl"));
         // Where all brokers of one vault look.
         let lock_dir = vault.dir().join("locks");
-        let config = BrokerConfig { routes_path, audit_path, owner, markers, lock_dir };
+        let budget = server::Budget::default();
+        let config = BrokerConfig { routes_path, audit_path, owner, markers, lock_dir, budget };
         let broker = Broker::new(config, cell.clone()).unwrap();
         let listener = base::socket::bind_unix(&dir.path().join("vault.sock")).unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel();

@@ -356,3 +356,23 @@ fn a_rejected_login_is_refreshed_before_the_upgrade() {
     assert_eq!(socket.read().unwrap(), Message::text("a"));
     assert_eq!((seen.lock().unwrap().len(), vendor.seen().len()), (2, 1));
 }
+
+// holds: credential-never-returns
+#[test]
+fn message_with_the_credential_ends_the_session() {
+    for told in [REAL.to_owned(), format!("{{\"key\": \"Bearer {REAL}\"}}"), "cmVhbC1rZXktNWYxYw".into()] {
+        let said = told.clone();
+        let (url, _) = upstream(move |mut socket| {
+            let _ = socket.send(Message::text("hello"));
+            let _ = socket.send(Message::text(said.clone()));
+            while socket.read().is_ok() {}
+        });
+        let stage = to(&url);
+        let (mut socket, _) = dial(&stage, &[]).unwrap();
+        assert_eq!(socket.read().unwrap(), Message::text("hello"));
+        let reason = "Answer withheld: it holds the real credential";
+        assert_eq!(ending(&mut socket), Some((1008, reason.to_owned())), "{told}");
+        let line = stage.audit_of(1).remove(0);
+        assert_eq!((&line["outcome"], &line["status"]), (&json!("credential_echoed"), &json!(101)));
+    }
+}
