@@ -45,12 +45,12 @@ pub struct Route {
     /// Headers added for OAuth credentials.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub oauth_extra_headers: IndexMap<String, String>,
-    /// Endpoints that are refused, as [`crate::denial::Denial`] reads them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub deny: Vec<String>,
     /// Refresh of OAuth credentials. One that is off counts as absent: it costs the refreshing, not the table.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "if_usable")]
     pub oauth_refresh: Option<OauthRefresh>,
+    /// Endpoints that are refused, as [`crate::denial::Denial`] reads them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<String>,
 }
 
 fn if_usable<'de, D: Deserializer<'de>>(from: D) -> Result<Option<OauthRefresh>, D::Error> {

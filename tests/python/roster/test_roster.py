@@ -150,7 +150,7 @@ def test_routes_file(user_dir, tmp_path):
     routes = json.loads(path.read_text())
     assert len(routes) == 10 and path.read_text().endswith("}\n")
     assert list(routes["claude"]) == [
-        "upstream", "auth_header", "auth_prefix", "oauth_extra_headers", "oauth_refresh",
+        "upstream", "auth_header", "auth_prefix", "oauth_extra_headers", "oauth_refresh", "deny",
     ]  # fmt: skip
     assert list(path.parent.iterdir()) == [path]
 
