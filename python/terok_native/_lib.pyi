@@ -82,6 +82,18 @@ class _Resources(TypedDict):
 class _Rendered(TypedDict):
     args: list[str]
     shown: str
+    warnings: list[str]
+
+class _SiteSetting(TypedDict):
+    key: str
+    file: str
+    effect: Literal["ignored", "takes_part", "weakens_restart", "weakens"]
+
+class _Launcher(TypedDict):
+    conf: str
+    globals: list[str]
+    warnings: list[str]
+    settings: list[_SiteSetting]
 
 class _Copy(TypedDict):
     source: str
@@ -340,6 +352,8 @@ def sandbox_forget(place: _Place, container: str, revoke: _Revoke) -> _Undone | 
 def sandbox_allocate(place: _Place, container: str) -> _Resources: ...
 def sandbox_write_sidecar(place: _Place, members: Mapping[str, _Json]) -> str: ...
 def sandbox_network_args(place: _Place, loopback: bool) -> list[str]: ...
+def sandbox_explicit_args() -> list[str]: ...
+def sandbox_launcher(place: _Place) -> _Launcher: ...
 def sandbox_argv(place: _Place, spec: _Spec, word: _Verb, network: Sequence[str]) -> _Rendered: ...
 def sandbox_execute(place: _Place, spec: _Spec, word: _Verb, network: Sequence[str]) -> str: ...
 def sandbox_check(spec: _Spec) -> None: ...

@@ -137,17 +137,18 @@ def _write_sidecar(
 
 
 def _args(cfg: SandboxConfig, plan: WiringPlan, made: PerContainerResources, tokens: _Tokens) -> list[str]:
-    """Network, user namespace, scripts, sockets and variables, in this order."""
-    from . import shield
+    """Network, user namespace, what every launch says, scripts, sockets and variables, in this order."""
+    from . import launch, shield
 
     tcp = cfg.services_mode == "tcp"
     served = plan.gate or plan.broker or plan.ssh
     if plan.shield:
         args = shield.pre_start_args(cfg)
     else:
-        args = shield.bypass_network_args(cfg=cfg) if cfg.shield_bypass or (tcp and served) else []
+        args = launch._native().sandbox_network_args(launch._place(cfg), bool(cfg.shield_bypass) or (tcp and served))
     if os.geteuid() != 0:
         args.append(_USERNS)
+    args += launch._native().sandbox_explicit_args()
     if not served:
         return args
     args += ["-v", f"{_bridges(cfg)}:{BRIDGES_DIR}:z,ro"]
@@ -229,10 +230,19 @@ def exec_podman(sandbox_args: list[str], podman_args: list[str]) -> NoReturn:
     to ask the supervisor once this process is podman. Tokens move from the words into podman's environment, because
     every user of the host can read a process's words. Raises ``SystemExit`` for refused options or a missing podman.
     """
+    from . import launch
+    from .config import SandboxConfig
+
     check_podman_args(podman_args)
     program = _podman()
+    told = launch._native().sandbox_launcher(launch._place(SandboxConfig()))
+    for warning in told["warnings"]:
+        print(f"Warning: {warning}", file=sys.stderr, flush=True)
+    os.environ["CONTAINERS_CONF"] = told["conf"]
+    os.environ.pop("CONTAINERS_CONF_OVERRIDE", None)
+    words = [*told["globals"], "run", *_without_tokens(sandbox_args), *podman_args]
     try:
-        os.execv(program, ["podman", "run", *_without_tokens(sandbox_args), *podman_args])  # noqa: S606 - no shell
+        os.execv(program, ["podman", *words])  # noqa: S606 - no shell
     except OSError as error:
         raise SystemExit(f"cannot run `{program}`: {error.strerror}") from error
 

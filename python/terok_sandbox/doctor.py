@@ -12,6 +12,7 @@ __all__ = [
     "make_recovery_acknowledged_check",
     "run_check",
     "sandbox_doctor_checks",
+    "site_settings_check",
     "supervisor_hooks_check",
 ]
 
@@ -70,6 +71,11 @@ def sandbox_doctor_checks(
 def supervisor_hooks_check() -> DoctorCheck:
     """Returns the check that podman will start supervisors; one per host, so no part of the list above."""
     return DoctorCheck("hooks", "Supervisor hooks", [], _judge_hooks, host_side=True)
+
+
+def site_settings_check() -> DoctorCheck:
+    """Returns the check which of podman's settings on this host reach containers; one per host, as the one above."""
+    return DoctorCheck("podman", "Podman's settings", [], _judge_site, host_side=True)
 
 
 def run_check(check: DoctorCheck) -> CheckVerdict:
@@ -162,3 +168,31 @@ def _judge_hooks(_status: int, _out: str, _err: str) -> CheckVerdict:
     return (
         CheckVerdict("ok", "podman will run them") if problem is None else CheckVerdict("error", problem, fixable=True)
     )
+
+
+#: What becomes of a setting, the worst first.
+_EFFECTS = (
+    ("weakens", "weakens every container"),
+    ("weakens_restart", "weakens a container that podman itself starts again"),
+    ("takes_part", "used by launches"),
+    ("ignored", "not used by launches"),
+)
+
+
+def _judge_site(_status: int, _out: str, _err: str) -> CheckVerdict:
+    from terok_util import sanitize_tty
+
+    from .config import SandboxConfig
+    from .launch import _native, _place
+
+    try:
+        settings = _native().sandbox_launcher(_place(SandboxConfig()))["settings"]
+    except (OSError, RuntimeError, ValueError, SystemExit) as error:
+        return CheckVerdict("error", str(error).splitlines()[0])
+    parts = []
+    for effect, words in _EFFECTS:
+        named = [f"{one['key']} ({sanitize_tty(one['file'])})" for one in settings if one["effect"] == effect]
+        if named:
+            parts.append(f"{words}: {', '.join(named)}")
+    weak = any(one["effect"].startswith("weakens") for one in settings)
+    return CheckVerdict("warn" if weak else "ok", "; ".join(parts) or "none of this host's reach containers")

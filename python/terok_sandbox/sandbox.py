@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -268,6 +269,8 @@ class Sandbox:
         )
         place = launch._place(self.config)
         command = _native().sandbox_argv(place, data, verb, network)
+        for warning in command["warnings"]:
+            print(f"Warning: {warning}", file=sys.stderr, flush=True)
         print(f"$ {command['shown']}", flush=True)
         _fire(hooks, "pre_start")
         _native().sandbox_execute(place, data, verb, network)

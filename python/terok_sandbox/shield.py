@@ -6,6 +6,7 @@ there (TCP mode), or by the explicit ``shield_bypass`` argument.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ def bypass_network_args(gate_port: int | None = None, *, cfg: SandboxConfig | No
         from .config import SandboxConfig
 
         cfg = SandboxConfig()
+    if os.geteuid() == 0:
+        return []
     args = _native().sandbox_network_args(_place(cfg), True)
     return args[: args.index("--cap-drop")]
 

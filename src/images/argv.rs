@@ -26,11 +26,16 @@ pub struct Build {
     pub pull_always: bool,
 }
 
+/// Namespaces of the steps of a build, whatever the site's defaults are.
+const NAMESPACES: [&str; 5] =
+    ["--pid=private", "--ipc=private", "--uts=private", "--cgroupns=private", "--network=private"];
+
 impl Build {
     /// The arguments after the program's name.
     pub fn argv(&self) -> Vec<String> {
         let path = |p: &Path| p.to_string_lossy().into_owned();
         let mut argv = vec!["build".to_owned(), "-f".to_owned(), path(&self.dockerfile)];
+        argv.extend(NAMESPACES.map(str::to_owned));
         let pairs = |argv: &mut Vec<String>, flag: &str, pairs: &[(String, String)]| {
             argv.extend(pairs.iter().flat_map(|(key, value)| [flag.to_owned(), format!("{key}={value}")]));
         };

@@ -206,8 +206,10 @@ fn drop_unfit(
 /// Version of the Python in an image, or nothing when it cannot be asked.
 fn python_of(podman: &Podman, image: &str) -> Option<(u32, u32)> {
     let program = "import sys; print(*sys.version_info[:2])";
-    let args = ["run", "--rm", "--network=none", "--entrypoint", "python3", image, "-c", program];
-    let text = podman.call("run", image, args).limit(Duration::from_secs(60)).answer()?;
+    let explicit = podman::explicit::Explicit::detect().args();
+    let options = ["run", "--rm", "--pull=never", "--network=none"].map(str::to_owned).into_iter().chain(explicit);
+    let command = ["--entrypoint", "python3", image, "-c", program].map(str::to_owned);
+    let text = podman.call("run", image, options.chain(command)).limit(Duration::from_secs(60)).answer()?;
     let (major, minor) = text.split_once(' ')?;
     Some((major.parse().ok()?, minor.trim().parse().ok()?))
 }

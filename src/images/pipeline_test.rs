@@ -91,7 +91,7 @@ fn a_first_build_makes_both_layers() {
     images.unwrap();
     let builds = fake.calls("build");
     assert_eq!(builds.len(), 2);
-    assert!(builds[0].contains("/L0.Dockerfile --build-arg BASE_IMAGE=debian:13 --label ai.terok.recipe="));
+    assert!(builds[0].contains("--network=private --build-arg BASE_IMAGE=debian:13 --label ai.terok.recipe="));
     assert!(builds[0].contains(" -t terok-l0:debian-13 /"));
     assert!(builds[1].contains("--build-arg BASE_IMAGE=terok-l0:debian-13 --build-arg AGENT_CACHE_BUST=0 --label"));
     assert!(builds[1].contains(" -t terok-l1-cli:debian-13-claude -t terok-l1-cli:debian-13 /"));
@@ -256,7 +256,8 @@ fn the_argument_list_has_a_fixed_order() {
         no_cache: true,
         pull_always: true,
     };
-    let expected = "build -f /c/L2.Dockerfile --build-arg BASE_IMAGE=x --build-arg|Y=1 2|--label k=v -t p:l2-cli -t a:1 \
+    let expected = "build -f /c/L2.Dockerfile --pid=private --ipc=private --uts=private --cgroupns=private \
+                    --network=private --build-arg BASE_IMAGE=x --build-arg|Y=1 2|--label k=v -t p:l2-cli -t a:1 \
                     -t b:2 --no-cache --pull=always /c";
     let expected: Vec<&str> =
         expected.split('|').flat_map(|p| if p.contains("Y=") { vec![p] } else { p.split(' ').collect() }).collect();

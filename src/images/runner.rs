@@ -23,6 +23,9 @@ const KEEP: usize = 64 << 10;
 const TOLD: usize = 400;
 const HEAD: usize = 120;
 
+/// Variables that change how podman builds, and that no option of ours replaces.
+const BUILDAH: [&str; 3] = ["BUILDAH_FORMAT", "BUILDAH_ISOLATION", "BUILDAH_RUNTIME"];
+
 /// Where progress goes.
 pub struct Output<'a> {
     /// For our own lines, and for the child's when it does not inherit.
@@ -67,8 +70,11 @@ pub fn build(podman: &podman::Podman, build: &Build, output: &mut Output<'_>) ->
     let program = podman.program().to_string_lossy().into_owned();
     let shown: Vec<String> = std::iter::once("podman".to_owned()).chain(argv.iter().cloned()).collect();
     output.line(&format!("$ {}", base::text::redact_userinfo(&base::text::command_line(&shown))))?;
-    let mut command = Command::new(podman.program());
+    let mut command = podman.command();
     command.args(&argv);
+    for variable in BUILDAH {
+        command.env_remove(variable);
+    }
     if let Some(folder) = private_cache_folder(Path::new("/var/tmp")) {
         command.env("TMPDIR", folder);
     }

@@ -6,10 +6,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use base::process::{MAX_OUTPUT, Output, Run, RunError};
 
+use crate::conffile::{ALONE, LAST};
 use crate::fault::PodmanError;
 
 /// Asked again and again during a long call; true gives the call up.
@@ -19,6 +22,24 @@ pub type Watch<'a> = &'a (dyn Fn() -> bool + Sync);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Podman {
     program: OsString,
+    settings: Settings,
+}
+
+/// Where podman gets its configuration from, and options in front of its verbs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The only configuration file to read; the usual ones when it is missing.
+    pub conf: Option<PathBuf>,
+    /// Options of podman itself.
+    pub globals: Vec<String>,
+}
+
+impl Settings {
+    /// Podman takes an empty variable for a missing one.
+    fn variables(&self) -> Vec<(&'static str, OsString)> {
+        let conf = self.conf.iter();
+        conf.flat_map(|conf| [(ALONE, conf.into()), (LAST, OsString::new())]).collect()
+    }
 }
 
 impl Default for Podman {
@@ -35,7 +56,19 @@ impl Podman {
 
     /// A given program.
     pub fn at(program: impl AsRef<OsStr>) -> Self {
-        Self { program: program.as_ref().to_owned() }
+        Self { program: program.as_ref().to_owned(), settings: Settings::default() }
+    }
+
+    /// The same program with settings of its own.
+    pub fn with(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// A process of this program that has not been started yet, for callers that read its output themselves.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.envs(self.settings.variables()).args(&self.settings.globals);
+        command
     }
 
     /// The program as it was named.
@@ -52,6 +85,7 @@ impl Podman {
     ) -> Call<'static> {
         Call {
             program: self.program.clone(),
+            settings: self.settings.clone(),
             args: args.into_iter().map(|a| a.as_ref().to_owned()).collect(),
             verb,
             object: object.to_owned(),
@@ -68,6 +102,7 @@ impl Podman {
 /// A call that has not been made yet.
 pub struct Call<'w> {
     program: OsString,
+    settings: Settings,
     args: Vec<OsString>,
     verb: &'static str,
     object: String,
@@ -108,6 +143,7 @@ impl<'w> Call<'w> {
     pub fn watch<'v>(self, watch: Option<Watch<'v>>) -> Call<'v> {
         Call {
             program: self.program,
+            settings: self.settings,
             args: self.args,
             verb: self.verb,
             object: self.object,
@@ -134,8 +170,13 @@ impl<'w> Call<'w> {
         if self.object.starts_with('-') {
             return Err(PodmanError::BadName { verb: self.verb, object: self.object });
         }
-        let argv = std::iter::once(&self.program).chain(&self.args);
+        let globals = self.settings.globals.iter().map(OsStr::new);
+        let argv =
+            [self.program.as_os_str()].into_iter().chain(globals).chain(self.args.iter().map(OsString::as_os_str));
         let mut run = Run::new(argv).most(self.most);
+        for (name, value) in self.settings.variables() {
+            run = run.env(name, value);
+        }
         for (name, value) in &self.env {
             run = run.env(name, value);
         }
@@ -232,6 +273,17 @@ mod tests {
         assert!(matches!(fault, PodmanError::TooLarge { most: MAX_OUTPUT, .. }));
         assert_eq!(sh("echo 1234").most(5).output().unwrap().text(), "1234\n");
         assert!(matches!(sh("echo 12345").most(5).output(), Err(PodmanError::TooLarge { most: 5, .. })));
+    }
+
+    #[test]
+    fn settings_reach_every_process() {
+        let script = "printf '%s|%s' \"$CONTAINERS_CONF\" \"$CONTAINERS_CONF_OVERRIDE\"";
+        let settings = Settings { conf: Some("/c".into()), globals: vec!["-c".into(), script.into()] };
+        let podman = Podman::at("sh").with(settings);
+        let call = podman.call("test", "it", ["x"]).env([("CONTAINERS_CONF_OVERRIDE".to_owned(), "/o".to_owned())]);
+        assert_eq!(call.output().unwrap().text(), "/c|/o", "a caller's own variable counts");
+        let output = podman.command().env_remove("CONTAINERS_CONF_OVERRIDE").output().unwrap();
+        assert_eq!(output.stdout, b"/c|");
     }
 
     #[test]

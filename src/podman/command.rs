@@ -26,6 +26,8 @@ pub enum EnvEntry {
 pub struct RunCommand {
     /// User-namespace option, rootless only.
     pub userns: Option<String>,
+    /// Options of every launch, see [`crate::explicit`].
+    pub explicit: Vec<String>,
     /// OCI runtime.
     pub runtime: Option<String>,
     /// Annotations.
@@ -76,6 +78,7 @@ impl RunCommand {
             Verb::Create => out.words(["create"]),
         }
         out.args.extend(self.userns.clone());
+        out.args.extend(self.explicit.iter().cloned());
         out.option("--runtime", &self.runtime);
         for (key, value) in &self.annotations {
             out.words(["--annotation", &format!("{key}={value}")]);

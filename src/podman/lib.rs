@@ -5,16 +5,20 @@
 
 pub mod call;
 pub mod command;
+pub mod conffile;
 pub mod container;
+pub mod explicit;
 pub mod fault;
 pub mod gpu;
 pub mod image;
 pub mod info;
+pub mod launchconf;
 pub mod listing;
 pub mod logs;
 pub mod runtime;
 pub mod size;
 
-pub use call::{Call, Podman, Watch};
+pub use call::{Call, Podman, Settings, Watch};
+pub use conffile::{ConfFileError, ConfFiles};
 pub use fault::PodmanError;
 pub use image::ImageLayers;

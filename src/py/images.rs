@@ -55,6 +55,7 @@ fn with_output<T: Send>(
 ) -> PyResult<T> {
     let (inherit, hears) = (is_own_stdout(stream), hears_signals(stream.py())?);
     let mut writer = Stream(stream.clone().unbind());
+    let podman = crate::podman::launching(stream.py())?;
     let signal: Mutex<Option<PyErr>> = Mutex::new(None);
     let watch = || match Python::attach(|py| py.check_signals()) {
         Ok(()) => false,
@@ -66,7 +67,7 @@ fn with_output<T: Send>(
     let result = stream.py().detach(|| {
         let watch: Option<::podman::Watch<'_>> = hears.then_some(&watch);
         let mut output = Output { writer: &mut writer, inherit, watch };
-        work(&Podman::new(), &mut output)
+        work(&podman, &mut output)
     });
     match signal.into_inner().unwrap_or_else(|e| e.into_inner()) {
         Some(error) => Err(error),

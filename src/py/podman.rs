@@ -37,6 +37,18 @@ pub(crate) fn watched<T: Send, E: ::base::fault::Fault + Send>(
     }
 }
 
+/// The podman that launches and builds, for this account's installation.
+pub(crate) fn launching(py: Python<'_>) -> PyResult<Podman> {
+    let root = |path: Result<PathBuf, ::base::path::PathError>| path.map_err(errors::to_py);
+    let place = ::sandbox::Place {
+        state_dir: root(::base::path::sandbox_state_root())?,
+        runtime_dir: root(::base::path::sandbox_runtime_root())?,
+        tcp: false,
+    };
+    let made = py.detach(|| ::sandbox::launcher::launcher(&place, &Podman::new()));
+    made.map(|(podman, _)| podman).map_err(errors::to_py)
+}
+
 fn seconds(limit: Option<f64>) -> Option<Duration> {
     limit.map(|s| Duration::try_from_secs_f64(s).unwrap_or_default())
 }

@@ -5,8 +5,10 @@
 
 use ::podman::Podman;
 use ::podman::command::Verb;
+use ::podman::explicit::Explicit;
 use ::sandbox::argv::Context;
 use ::sandbox::journal::{self, Note, Token};
+use ::sandbox::launcher::{self, launcher};
 use ::sandbox::spec::{Place, RunSpec};
 use ::sandbox::{LaunchError, execute, network, redact, resources, sealed, sidecar, stray, supervision, undo};
 use pyo3::prelude::*;
@@ -24,7 +26,7 @@ fn verb(word: &str) -> PyResult<Verb> {
 }
 
 fn context(network: Vec<String>) -> Context {
-    Context { rootless: ::base::user::effective_uid() != 0, network }
+    Context { rootless: ::base::user::effective_uid() != 0, network, explicit: Explicit::detect() }
 }
 
 /// A Python callable `(scope, subject)` as the room's revoker; its exception becomes the reason that is kept.
@@ -129,7 +131,28 @@ fn sandbox_network_args(py: Python<'_>, place: &Bound<'_, PyAny>, loopback: bool
     Ok(py.detach(|| network::unfiltered_args(wanted, rootless, || Podman::new().cached_info(&place.runtime_dir).ok())))
 }
 
-/// Judges a description and gives `args` and the line to be shown, `shown`.
+/// The options of every launch, for callers that call podman themselves.
+#[pyfunction]
+fn sandbox_explicit_args() -> Vec<String> {
+    Explicit::detect().args()
+}
+
+/// What launches call podman with: `conf` (its only configuration file), `globals` (options in front of the verb),
+/// `warnings` and the site's `settings`.
+#[pyfunction]
+fn sandbox_launcher<'py>(py: Python<'py>, place: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let place: Place = convert::from_py(place)?;
+    let (_, settings) = py.detach(|| launcher(&place, &Podman::new())).map_err(errors::to_py)?;
+    let told = serde_json::json!({
+        "conf": launcher::conf_path(&place),
+        "globals": launcher::globals(&settings),
+        "warnings": launcher::warnings(&settings),
+        "settings": settings,
+    });
+    convert::to_py(py, &told)
+}
+
+/// Judges a description and gives `args`, the line to be shown, `shown`, and what weakens the container, `warnings`.
 #[pyfunction]
 fn sandbox_argv<'py>(
     py: Python<'py>,
@@ -141,10 +164,14 @@ fn sandbox_argv<'py>(
     let (place, spec): (Place, RunSpec) = (convert::from_py(place)?, convert::from_py(spec)?);
     let rendered = ::sandbox::argv::argv(&spec, verb(word)?, &context(network)).map_err(errors::to_py)?;
     py.detach(|| execute::preflight(&place, &spec)).map_err(errors::to_py)?;
+    let (_, settings) = py.detach(|| launcher(&place, &Podman::new())).map_err(errors::to_py)?;
     let mut words = vec!["podman".to_owned()];
     words.extend(redact::redact_env_args(&rendered.args));
     let shown = ::base::text::command_line(&words);
-    convert::to_py(py, &serde_json::json!({"args": rendered.args, "shown": shown}))
+    convert::to_py(
+        py,
+        &serde_json::json!({"args": rendered.args, "shown": shown, "warnings": launcher::warnings(&settings)}),
+    )
 }
 
 /// Calls podman for a description; the container's full identifier.
@@ -158,7 +185,8 @@ fn sandbox_execute(
 ) -> PyResult<String> {
     let (place, spec, word): (Place, RunSpec, Verb) = (convert::from_py(place)?, convert::from_py(spec)?, verb(word)?);
     let context = context(network);
-    watched(py, |watch| execute::execute(&place, &Podman::new(), &spec, word, &context, Some(watch)))
+    let (podman, _) = py.detach(|| launcher(&place, &Podman::new())).map_err(errors::to_py)?;
+    watched(py, |watch| execute::execute(&place, &podman, &spec, word, &context, Some(watch)))
 }
 
 /// Refuses an unacceptable description.
@@ -240,6 +268,8 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(sandbox_allocate, m)?,
         wrap_pyfunction!(sandbox_write_sidecar, m)?,
         wrap_pyfunction!(sandbox_network_args, m)?,
+        wrap_pyfunction!(sandbox_explicit_args, m)?,
+        wrap_pyfunction!(sandbox_launcher, m)?,
         wrap_pyfunction!(sandbox_argv, m)?,
         wrap_pyfunction!(sandbox_execute, m)?,
         wrap_pyfunction!(sandbox_check, m)?,

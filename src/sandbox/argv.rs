@@ -4,8 +4,10 @@
 //! podman's environment; the user namespace maps the caller to uid 1000 inside whenever podman runs rootless.
 
 use podman::command::{EnvEntry, Rendered, RunCommand, Verb};
+use podman::explicit::Explicit;
 
 use crate::check::check;
+use crate::extra;
 use crate::fault::LaunchError;
 use crate::redact::is_sensitive;
 use crate::spec::RunSpec;
@@ -35,6 +37,8 @@ pub struct Context {
     pub rootless: bool,
     /// Network, firewall and capability options.
     pub network: Vec<String>,
+    /// What the options of every launch depend on.
+    pub explicit: Explicit,
 }
 
 /// The argument list and environment of `podman run -d` or `podman create`.
@@ -45,6 +49,7 @@ pub fn argv(spec: &RunSpec, verb: Verb, context: &Context) -> Result<Rendered, L
     check(spec)?;
     let command = RunCommand {
         userns: context.rootless.then(|| USERNS.to_owned()),
+        explicit: explicit(spec, context).args(),
         runtime: spec.runtime.clone(),
         annotations: spec.annotations.clone().into_iter().collect(),
         security: if spec.unrestricted { Vec::new() } else { vec!["no-new-privileges".into()] },
@@ -62,6 +67,16 @@ pub fn argv(spec: &RunSpec, verb: Verb, context: &Context) -> Result<Rendered, L
         command: spec.command.clone(),
     };
     Ok(command.render(verb))
+}
+
+/// The options of every launch without the limits that the caller sets.
+fn explicit(spec: &RunSpec, context: &Context) -> Explicit {
+    let kind = |value: &str| value.split('=').next().unwrap_or_default().to_owned();
+    Explicit {
+        own_ulimits: extra::values(&spec.extra_args, "--ulimit").into_iter().map(kind).collect(),
+        own_pids_limit: !extra::values(&spec.extra_args, "--pids-limit").is_empty(),
+        ..context.explicit.clone()
+    }
 }
 
 fn env_entry(name: &str, value: &str) -> EnvEntry {
@@ -92,10 +107,15 @@ mod tests {
     }
 
     fn context() -> Context {
-        Context { rootless: true, network: vec!["--shield".into()] }
+        let explicit = Explicit { hard_files: 9, hard_processes: 7, last_capability: 3, ..Explicit::default() };
+        Context { rootless: true, network: vec!["--shield".into()], explicit }
     }
 
-    const MIDDLE: &str = "--userns=keep-id:uid=1000,gid=1000 --runtime krun --annotation krun.cpus=2 --annotation \
+    const MIDDLE: &str = "--userns=keep-id:uid=1000,gid=1000 --pid private --ipc private --uts private --cgroupns \
+        private --cgroups enabled --privileged=false --read-only=false --init=false --env-host=false \
+        --http-proxy=false --no-hosts=false --umask 0022 --log-driver k8s-file \
+        --cap-drop=DAC_READ_SEARCH --ulimit core=0:0 --ulimit nofile=9:9 --ulimit nproc=7:7 --pids-limit 2048 \
+        --runtime krun --annotation krun.cpus=2 --annotation \
         dossier.meta_path=/m.json --security-opt no-new-privileges --shield --device nvidia.com/gpu=all -e \
         NVIDIA_VISIBLE_DEVICES=all -e NVIDIA_DRIVER_CAPABILITIES=all --memory 4g --cpus 2 -p 127.0.0.1:1:2";
     const END: &str =
@@ -118,7 +138,17 @@ mod tests {
     #[test]
     fn as_root_there_is_no_user_namespace() {
         let run = argv(&full(), Verb::Run, &Context::default()).unwrap();
-        assert_eq!(run.args[2..4], ["--runtime", "krun"]);
+        assert_eq!(run.args[2..4], ["--pid", "private"]);
+    }
+
+    #[test]
+    fn limits_of_the_caller_are_said_once() {
+        let own = ["--ulimit=nofile=1:2", "--ulimit", "core=-1", "--pids-limit", "5", "--env", "--ulimit"];
+        let spec = RunSpec { extra_args: own.map(str::to_owned).into(), ..full() };
+        let text = argv(&spec, Verb::Run, &context()).unwrap().args.join(" ");
+        for (word, times) in [("nofile=", 1), ("core=", 1), ("nproc=", 1), ("--pids-limit", 1)] {
+            assert_eq!(text.matches(word).count(), times, "{word}: {text}");
+        }
     }
 
     #[test]

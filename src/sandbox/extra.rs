@@ -123,6 +123,17 @@ pub fn check(args: &[String]) -> Result<(), LaunchError> {
     Ok(())
 }
 
+/// The values of one option in checked options, in their order.
+pub fn values<'a>(args: &'a [String], wanted: &str) -> Vec<&'a str> {
+    let (mut found, mut rest) = (Vec::new(), args.iter());
+    while let Some(word) = rest.next() {
+        let (flag, inline) = split(word);
+        let value = if VALUED.contains(&flag) { inline.or_else(|| rest.next().map(String::as_str)) } else { inline };
+        found.extend(value.filter(|_| flag == wanted));
+    }
+    found
+}
+
 /// Checks what stands in front of the image on a `podman run` line; the position of the image.
 ///
 /// # Errors

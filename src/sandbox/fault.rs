@@ -48,6 +48,9 @@ pub enum LaunchError {
         #[source]
         source: Box<crate::hook::HookFault>,
     },
+    /// Podman's configuration cannot be used.
+    #[error(transparent)]
+    Site(podman::ConfFileError),
     /// The container ran without an answering supervisor and was taken back.
     #[error("the supervisor of `{container}` does not answer: {why}")]
     Unsupervised {
@@ -116,6 +119,7 @@ impl Fault for LaunchError {
             Self::NameInUse(_) => "launch-name-in-use",
             Self::Busy { .. } => "launch-busy",
             Self::Hooks { .. } => "launch-hooks",
+            Self::Site(inner) => inner.code(),
             Self::Unsupervised { .. } => "launch-unsupervised",
             Self::PodmanMissing => "launch-podman-missing",
             Self::Refused { cause, .. } => cause.code(),
@@ -134,6 +138,7 @@ impl Fault for LaunchError {
             Self::LongPath(_) => Some("set TEROK_SANDBOX_RUNTIME_DIR to a shorter path, or use a shorter name".into()),
             Self::NameInUse(name) => Some(name_in_use(name)),
             Self::Hooks { source, .. } => source.hint().or_else(|| Some("run `terok-executor setup`".into())),
+            Self::Site(inner) => inner.hint(),
             Self::Unsupervised { .. } => {
                 Some("the container was removed; run `terok-executor setup`, then launch again".into())
             }

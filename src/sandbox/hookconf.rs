@@ -8,18 +8,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use base::fault::{Fault, Kind};
+use podman::conffile::{ALONE, ConfFileError, ConfFiles, LAST, Rules, load};
 use toml_edit::{Array, DocumentMut, Item, Table, Value};
 
-const SYSTEM: &str = "/etc/containers/containers.conf";
-const VENDOR: &str = "/usr/share/containers/containers.conf";
 /// Where podman looks for hooks when no file has a list.
 const DEFAULT_DIRS: [&str; 2] = ["/usr/share/containers/oci/hooks.d", "/etc/containers/oci/hooks.d"];
-const SIZE_LIMIT: u64 = 1024 * 1024;
 
 /// Why podman's configuration does not do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfFault {
-    /// It cannot be read or written.
+    /// It cannot be read or understood.
+    #[error(transparent)]
+    Unusable(#[from] ConfFileError),
+    /// It cannot be written.
     #[error("cannot {doing} podman's configuration `{}`", .path.display())]
     File {
         /// What was tried.
@@ -28,22 +29,6 @@ pub enum ConfFault {
         path: PathBuf,
         /// The cause.
         source: io::Error,
-    },
-    /// It is not TOML.
-    #[error("cannot understand podman's configuration `{}`", .path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: toml_edit::TomlError,
-    },
-    /// `engine` or `hooks_dir` is something else than podman takes.
-    #[error("cannot use podman's configuration `{}`: {why}", .path.display())]
-    Shape {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        why: &'static str,
     },
     /// The list lacks our directory.
     #[error("podman's configuration `{}` does not list the hooks directory `{}`", .path.display(), .hooks_dir.display())]
@@ -68,9 +53,8 @@ pub enum ConfFault {
 impl Fault for ConfFault {
     fn code(&self) -> &'static str {
         match self {
+            Self::Unusable(inner) => inner.code(),
             Self::File { .. } => "hook-conf-file",
-            Self::Syntax { .. } => "hook-conf-syntax",
-            Self::Shape { .. } => "hook-conf-shape",
             Self::NotListed { .. } => "hook-conf-not-listed",
             Self::Hidden { .. } => "hook-conf-hidden",
         }
@@ -78,8 +62,8 @@ impl Fault for ConfFault {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Unusable(inner) => inner.hint(),
             Self::File { .. } => None,
-            Self::Syntax { .. } | Self::Shape { .. } => Some("correct the file; podman refuses it as well".into()),
             Self::NotListed { .. } => Some("list it with `terok-executor setup`".into()),
             Self::Hidden { variable, hooks_dir, .. } => Some(format!(
                 "unset {variable}, or add `hooks_dir = [\"{}\"]` to the section `[engine]` of that file",
@@ -90,53 +74,31 @@ impl Fault for ConfFault {
 
     fn kind(&self) -> Kind {
         match self {
+            Self::Unusable(inner) => inner.kind(),
             Self::File { .. } => Kind::Os,
-            Self::Syntax { .. } | Self::Shape { .. } => Kind::Value,
             Self::NotListed { .. } | Self::Hidden { .. } => Kind::Runtime,
         }
     }
 }
 
-/// The files that podman reads, in order, and the one that we patch.
+/// The files that podman reads; the account's own one is the one that we patch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conf {
-    target: PathBuf,
-    read: Vec<PathBuf>,
-    named: Vec<(&'static str, PathBuf)>,
-}
+pub struct Conf(ConfFiles);
 
 impl Conf {
     /// What podman would read when called from this process.
     pub fn detect() -> Self {
-        let variable = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-        let config = variable("XDG_CONFIG_HOME").or_else(|| variable("HOME").map(|home| home.join(".config")));
-        let user = config.map(|dir| dir.join("containers/containers.conf"));
-        let named = ["CONTAINERS_CONF", "CONTAINERS_CONF_OVERRIDE"];
-        let named = named.into_iter().filter_map(|name| Some((name, variable(name)?))).collect();
-        Self::of(base::user::is_really_root(), user, named)
-    }
-
-    /// Real root's list is the system's: older versions of podman do not read a user file for root.
-    fn of(root: bool, user: Option<PathBuf>, named: Vec<(&'static str, PathBuf)>) -> Self {
-        let mut read: Vec<PathBuf> = [VENDOR, SYSTEM].map(PathBuf::from).into();
-        read.extend(drop_ins(Path::new(SYSTEM)));
-        let user = user.filter(|_| !root);
-        if let Some(user) = &user {
-            read.push(user.clone());
-            read.extend(drop_ins(user));
-        }
-        let target = user.unwrap_or_else(|| SYSTEM.into());
-        Self { target, read, named }
+        Self(ConfFiles::detect(Rules::Layered))
     }
 
     /// One file and nothing else.
     pub fn only(path: &Path) -> Self {
-        Self { target: path.to_owned(), read: vec![path.to_owned()], named: Vec::new() }
+        Self(ConfFiles::only(path))
     }
 
     /// The file that [`Conf::list`] patches.
     pub fn target(&self) -> &Path {
-        &self.target
+        &self.0.own
     }
 
     /// Adds a directory to the list in the target, unless it is there; true when the file was changed.
@@ -144,8 +106,8 @@ impl Conf {
     /// # Errors
     /// [`ConfFault`]; the file is untouched then.
     pub fn list(&self, hooks_dir: &Path) -> Result<bool, ConfFault> {
-        let mut document = load(&self.target)?.unwrap_or_default();
-        let present = read_list(&document, &self.target)?;
+        let mut document = load(self.target())?.unwrap_or_default();
+        let present = read_list(&document, self.target())?;
         let wanted = hooks_dir.to_string_lossy().into_owned();
         if present.iter().flatten().any(|entry| same_dir(entry, hooks_dir)) {
             return Ok(false);
@@ -154,7 +116,7 @@ impl Conf {
             Some(list) => list,
             None => self.in_force()?,
         };
-        set_list(&mut document, &self.target, &list, &wanted)?;
+        set_list(&mut document, self.target(), &list, &wanted)?;
         self.replace(&document.to_string(), hooks_dir)?;
         Ok(true)
     }
@@ -162,7 +124,7 @@ impl Conf {
     /// The list that our own one would hide: the last one of the files read before, or podman's defaults.
     fn in_force(&self) -> Result<Vec<String>, ConfFault> {
         let mut found = None;
-        for path in self.read.iter().take_while(|path| **path != self.target) {
+        for path in self.0.usual.iter().take_while(|path| **path != self.0.own) {
             if let Some(document) = load(path)? {
                 found = read_list(&document, path)?.or(found);
             }
@@ -172,12 +134,12 @@ impl Conf {
     }
 
     fn replace(&self, text: &str, hooks_dir: &Path) -> Result<(), ConfFault> {
-        let path = std::fs::canonicalize(&self.target).unwrap_or_else(|_| self.target.clone());
+        let path = std::fs::canonicalize(self.target()).unwrap_or_else(|_| self.0.own.clone());
         let failed = |doing| {
             let path = path.clone();
             move |source| ConfFault::File { doing, path, source }
         };
-        let again: DocumentMut = text.parse().map_err(|source| ConfFault::Syntax { path: path.clone(), source })?;
+        let again: DocumentMut = text.parse().map_err(|source| ConfFileError::Syntax { path: path.clone(), source })?;
         if !read_list(&again, &path)?.iter().flatten().any(|entry| same_dir(entry, hooks_dir)) {
             return Err(ConfFault::NotListed { path, hooks_dir: hooks_dir.to_owned() });
         }
@@ -194,27 +156,25 @@ impl Conf {
     /// # Errors
     /// [`ConfFault`] naming the file that decides.
     pub fn require(&self, hooks_dir: &Path) -> Result<(), ConfFault> {
-        let mut alone = None;
-        for (variable, path) in &self.named {
+        let named = [(ALONE, self.0.alone.as_deref()), (LAST, self.0.last.as_deref())];
+        let mut decided = false;
+        for (variable, path) in named.into_iter().filter_map(|(variable, path)| Some((variable, path?))) {
             let list = load(path)?.map(|document| read_list(&document, path)).transpose()?.flatten();
             let listed = list.iter().flatten().any(|entry| same_dir(entry, hooks_dir));
-            // The override only counts when it has a list of its own.
-            let decides = *variable == "CONTAINERS_CONF" || list.is_some();
+            // The last file only counts when it has a list of its own.
+            let decides = variable == ALONE || list.is_some();
             if decides && !listed {
-                let (path, hooks_dir) = (path.clone(), hooks_dir.to_owned());
+                let (path, hooks_dir) = (path.to_owned(), hooks_dir.to_owned());
                 return Err(ConfFault::Hidden { variable, path, hooks_dir });
             }
-            alone = alone.or(decides.then_some(()));
+            decided |= decides;
         }
-        match alone {
-            Some(()) => Ok(()),
-            None => self.require_in_files(hooks_dir),
-        }
+        if decided { Ok(()) } else { self.require_in_files(hooks_dir) }
     }
 
     fn require_in_files(&self, hooks_dir: &Path) -> Result<(), ConfFault> {
-        let mut decider = (self.target.clone(), false);
-        for path in &self.read {
+        let mut decider = (self.0.own.clone(), false);
+        for path in &self.0.usual {
             let list = load(path)?.map(|document| read_list(&document, path)).transpose()?.flatten();
             if let Some(list) = list {
                 decider = (path.clone(), list.iter().any(|entry| same_dir(entry, hooks_dir)));
@@ -227,36 +187,14 @@ impl Conf {
     }
 }
 
-/// `containers.conf.d/*.conf` beside a file, in order.
-fn drop_ins(conf: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(conf.with_extension("conf.d"));
-    let mut files: Vec<PathBuf> = entries.into_iter().flatten().flatten().map(|e| e.path()).collect();
-    files.retain(|path| path.extension() == Some("conf".as_ref()));
-    files.sort();
-    files
-}
-
 fn same_dir(entry: &str, dir: &Path) -> bool {
     let entry = Path::new(entry);
     entry == dir || matches!((std::fs::canonicalize(entry), std::fs::canonicalize(dir)), (Ok(a), Ok(b)) if a == b)
 }
 
-fn load(path: &Path) -> Result<Option<DocumentMut>, ConfFault> {
-    let failed = |source| ConfFault::File { doing: "read", path: path.to_owned(), source };
-    // The operator's own file may be a link, as dotfile managers make them.
-    let real = match std::fs::canonicalize(path) {
-        Ok(real) => real,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    let bytes = base::file::read_regular(&real, SIZE_LIMIT).map_err(failed)?;
-    let text = String::from_utf8(bytes).map_err(|e| failed(io::Error::other(e)))?;
-    text.parse().map(Some).map_err(|source| ConfFault::Syntax { path: path.to_owned(), source })
-}
-
 /// The list; podman also takes a single text.
-fn read_list(document: &DocumentMut, path: &Path) -> Result<Option<Vec<String>>, ConfFault> {
-    let refuse = |why| ConfFault::Shape { path: path.to_owned(), why };
+fn read_list(document: &DocumentMut, path: &Path) -> Result<Option<Vec<String>>, ConfFileError> {
+    let refuse = |why: &str| ConfFileError::Shape { path: path.to_owned(), why: why.to_owned() };
     let Some(engine) = document.get("engine") else { return Ok(None) };
     let engine = engine.as_table_like().ok_or_else(|| refuse("`engine` is not a table"))?;
     match engine.get("hooks_dir").and_then(Item::as_value) {
@@ -272,7 +210,7 @@ fn read_list(document: &DocumentMut, path: &Path) -> Result<Option<Vec<String>>,
 }
 
 fn set_list(document: &mut DocumentMut, path: &Path, list: &[String], wanted: &str) -> Result<(), ConfFault> {
-    let refuse = || ConfFault::Shape { path: path.to_owned(), why: "`engine` is not a table" };
+    let refuse = || ConfFileError::Shape { path: path.to_owned(), why: "`engine` is not a table".to_owned() };
     let engine = document.entry("engine").or_insert_with(|| Item::Table(Table::new()));
     let engine = engine.as_table_like_mut().ok_or_else(refuse)?;
     if let Some(array) = engine.get_mut("hooks_dir").and_then(Item::as_array_mut) {

@@ -14,7 +14,7 @@ fn texts() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, before).unwrap();
         }
-        let conf = Conf { target: path.clone(), read: vec![path.clone()], named: Vec::new() };
+        let conf = Conf::only(&path);
         let changed = conf.list(Path::new("/s/hooks"));
         match case["after"].as_str() {
             Some(after) => {
@@ -49,10 +49,10 @@ fn the_last_file_with_a_list_decides() {
     let theirs = file("b", "[engine]\nhooks_dir = [\"/x\"]\n");
     let silent = file("c", "[containers]\n");
     let hooks = Path::new("/s/hooks");
-    let conf = |read: &[&PathBuf], named: &[(&'static str, &PathBuf)]| Conf {
-        target: ours.clone(),
-        read: read.iter().map(|p| (*p).clone()).collect(),
-        named: named.iter().map(|(n, p)| (*n, (*p).clone())).collect(),
+    let conf = |read: &[&PathBuf], named: &[(&'static str, &PathBuf)]| {
+        let find = |wanted| named.iter().find(|(name, _)| *name == wanted).map(|(_, path)| (*path).clone());
+        let usual = read.iter().map(|p| (*p).clone()).collect();
+        Conf(ConfFiles { usual, own: ours.clone(), alone: find(ALONE), last: find(LAST) })
     };
     conf(&[&theirs, &ours, &silent], &[]).require(hooks).unwrap();
     let hidden = conf(&[&ours, &theirs], &[]).require(hooks).unwrap_err();
@@ -66,18 +66,13 @@ fn the_last_file_with_a_list_decides() {
         let result = conf(&[&ours], &[(name, file)]).require(hooks);
         assert_eq!(result.is_ok(), good, "{name} {}", file.display());
     }
-    let taken_over =
-        Conf { target: dir.path().join("new"), read: vec![theirs.clone(), dir.path().join("new")], named: vec![] };
+    let taken_over = Conf(ConfFiles {
+        usual: vec![theirs.clone(), dir.path().join("new")],
+        ..ConfFiles::only(&dir.path().join("new"))
+    });
     taken_over.list(hooks).unwrap();
     let text = std::fs::read_to_string(dir.path().join("new")).unwrap();
     assert!(text.contains("[\"/x\", \"/s/hooks\"]"), "{text}");
-}
-
-#[test]
-fn root_uses_the_system_file() {
-    let user = Some(PathBuf::from("/h/.config/containers/containers.conf"));
-    assert_eq!(Conf::of(true, user.clone(), vec![]).target(), Path::new(SYSTEM));
-    assert_eq!(Some(Conf::of(false, user.clone(), vec![]).target()), user.as_deref());
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub mod hook;
 mod hookconf;
 mod hooksweep;
 pub mod journal;
+pub mod launcher;
 pub mod network;
 pub mod port;
 pub mod private;

@@ -31,6 +31,18 @@ pub fn loopback_args(rootless: bool, network: RootlessNetwork) -> Vec<String> {
     ["--network".to_owned(), mode, "--add-host".to_owned(), format!("host.containers.internal:{host}")].into()
 }
 
+/// The network mode without a way to the host's loopback, whatever podman's and the site's defaults are.
+fn closed_args(rootless: bool, network: Option<RootlessNetwork>) -> Vec<String> {
+    let mode = match network {
+        _ if !rootless => "bridge",
+        Some(RootlessNetwork::Slirp4netns) => "slirp4netns:allow_host_loopback=false",
+        // Pasta refuses to start rather than to follow a site's options that say otherwise.
+        Some(RootlessNetwork::Pasta) => "pasta:-T,none,-U,none,--no-map-gw",
+        None => "private",
+    };
+    ["--network", mode].map(str::to_owned).into()
+}
+
 /// Capability options that every container gets.
 pub fn capability_args() -> Vec<String> {
     ["--cap-drop", "NET_ADMIN", "--cap-drop", "NET_RAW"].map(str::to_owned).into()
@@ -38,10 +50,10 @@ pub fn capability_args() -> Vec<String> {
 
 /// All network options of an unfiltered launch.
 pub fn unfiltered_args(loopback: Loopback, rootless: bool, info: impl FnOnce() -> Option<Info>) -> Vec<String> {
+    let network = if rootless { info().map(|info| info.network) } else { None };
     let mut args = match loopback {
-        Loopback::Closed => Vec::new(),
-        Loopback::Open if !rootless => Vec::new(),
-        Loopback::Open => loopback_args(true, info().map_or(RootlessNetwork::Slirp4netns, |i| i.network)),
+        Loopback::Open if rootless => loopback_args(true, network.unwrap_or(RootlessNetwork::Slirp4netns)),
+        _ => closed_args(rootless, network),
     };
     args.extend(capability_args());
     args
@@ -65,10 +77,20 @@ mod tests {
     }
 
     #[test]
-    fn sockets_need_no_loopback_and_no_question_to_podman() {
-        let args = unfiltered_args(Loopback::Closed, true, || panic!("podman was asked"));
-        assert_eq!(args, ["--cap-drop", "NET_ADMIN", "--cap-drop", "NET_RAW"]);
-        assert_eq!(unfiltered_args(Loopback::Open, true, || None).len(), 8);
-        assert_eq!(unfiltered_args(Loopback::Open, false, || panic!("podman was asked")).len(), 4);
+    fn the_network_mode_is_always_said() {
+        let mode = |loopback, rootless, info: Option<Info>| unfiltered_args(loopback, rootless, || info)[1].clone();
+        let info = |network| {
+            Some(Info { version: "4.3.1".into(), network, rootless: true, uid_rows: 2, cdi_specs: Vec::new() })
+        };
+        let (slirp, pasta) = (info(RootlessNetwork::Slirp4netns), info(RootlessNetwork::Pasta));
+        assert_eq!(mode(Loopback::Closed, true, slirp.clone()), "slirp4netns:allow_host_loopback=false");
+        assert_eq!(mode(Loopback::Closed, true, pasta.clone()), "pasta:-T,none,-U,none,--no-map-gw");
+        assert_eq!(mode(Loopback::Closed, true, None), "private");
+        assert_eq!(mode(Loopback::Open, true, pasta), "pasta:--map-host-loopback,169.254.1.2");
+        assert_eq!(mode(Loopback::Open, true, None), "slirp4netns:allow_host_loopback=true");
+        for loopback in [Loopback::Open, Loopback::Closed] {
+            let args = unfiltered_args(loopback, false, || panic!("podman was called"));
+            assert_eq!(args.join(" "), "--network bridge --cap-drop NET_ADMIN --cap-drop NET_RAW");
+        }
     }
 }

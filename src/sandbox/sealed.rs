@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use podman::Podman;
 use serde::Serialize;
@@ -94,7 +94,7 @@ pub fn make_directories(podman: &Podman, spec: &RunSpec, copies: &[Copy]) -> Res
 
 /// True when the path exists in the container, which need not run. The copy is broken off after its first byte.
 fn exists_inside(podman: &Podman, name: &str, path: &str) -> bool {
-    let mut command = Command::new(podman.program());
+    let mut command = podman.command();
     command.args(["cp", &format!("{name}:{path}"), "-"]).stdin(Stdio::null()).stderr(Stdio::null());
     let Ok(mut child) = command.stdout(Stdio::piped()).spawn() else { return false };
     let mut byte = [0u8; 1];

@@ -119,7 +119,8 @@ def test_a_build_prints_its_command_on_sys_stdout(
         pull_always=True,
     )
     expected = (
-        f"build -f {tmp_path}/L2.Dockerfile --build-arg BASE_IMAGE=x --label k=v w -t p:l2-cli -t a:1 -t b:2 "
+        f"build -f {tmp_path}/L2.Dockerfile --pid=private --ipc=private --uts=private --cgroupns=private "
+        f"--network=private --build-arg BASE_IMAGE=x --label k=v w -t p:l2-cli -t a:1 -t b:2 "
         f"--no-cache --pull=always {tmp_path}"
     )
     assert calls(podman, "build") == [expected]

@@ -104,7 +104,8 @@ def test_the_calls_of_a_build(account, podman, capsys) -> None:
     layers_say(account, *hashes()[:2])
     image.build_images("p1", include_dev=True)
     stage, label = str(account.stage()), f"terok.build_context_hash={hashes()[3]}"
-    own = ["build", "-f", f"{stage}/L2.Dockerfile", "--build-arg"]
+    private = [f"--{kind}=private" for kind in ("pid", "ipc", "uts", "cgroupns", "network")]
+    own = ["build", "-f", f"{stage}/L2.Dockerfile", *private, "--build-arg"]
     assert builds(podman) == [
         [*own, f"BASE_IMAGE={L1}", "--label", label, "-t", "p1:l2-cli", stage],
         [*own, f"BASE_IMAGE={L0}", "--label", label, "-t", "p1:l2-dev", stage],

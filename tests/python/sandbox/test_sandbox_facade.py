@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from double import FakePodman
+from terok_native import _lib
 from terok_sandbox import (
     GpuConfigError,
     LifecycleHooks,
@@ -20,7 +21,8 @@ from terok_sandbox import (
 )
 
 USERNS = ["--userns=keep-id:uid=1000,gid=1000"] if os.geteuid() else []
-CAPS = ["--cap-drop", "NET_ADMIN", "--cap-drop", "NET_RAW"]
+NETWORK = ["--network", "private" if os.geteuid() else "bridge"]
+CAPS = [*NETWORK, "--cap-drop", "NET_ADMIN", "--cap-drop", "NET_RAW"]
 
 
 def spec(**changes: Any) -> RunSpec:
@@ -41,7 +43,7 @@ def spec(**changes: Any) -> RunSpec:
 def traces(cfg: SandboxConfig) -> list[str]:
     """Every file and container directory that is left."""
     found = [str(p.relative_to(cfg.state_dir)) for p in Path(cfg.state_dir).rglob("*") if p.is_file()]
-    return [f for f in found if not f.endswith((".lock", ".swept"))] + [str(p) for p in Path(cfg.runtime_dir).glob("run/*")]
+    return [f for f in found if not f.endswith((".lock", ".swept", "podman/containers.conf"))] + [str(p) for p in Path(cfg.runtime_dir).glob("run/*")]
 
 
 FULL = {
@@ -55,7 +57,7 @@ FULL = {
     "annotations": {"krun.cpus": "2", "dossier.meta_path": "/m.json"},
 }
 BEFORE_VOLUMES = [
-    *USERNS, "--runtime", "krun", "--annotation", "krun.cpus=2", "--annotation", "dossier.meta_path=/m.json",
+    *USERNS, *_lib.sandbox_explicit_args(), "--runtime", "krun", "--annotation", "krun.cpus=2", "--annotation", "dossier.meta_path=/m.json",
     "--security-opt", "no-new-privileges", *CAPS, "--device", "nvidia.com/gpu=all",
     "-e", "NVIDIA_VISIBLE_DEVICES=all", "-e", "NVIDIA_DRIVER_CAPABILITIES=all",
     "--memory", "4g", "--cpus", "2", "-p", "127.0.0.1:1:2",

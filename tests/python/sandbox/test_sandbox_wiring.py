@@ -71,7 +71,10 @@ def test_options_in_socket_mode(cfg: SandboxConfig) -> None:
     (ssh,) = tokens(cfg)
     told = sidecar(cfg)
     assert args == [
+        *("--network", "private" if USERNS else "bridge"),
+        *("--cap-drop", "NET_ADMIN", "--cap-drop", "NET_RAW"),
         *USERNS,
+        *_lib.sandbox_explicit_args(),
         "-v",
         f"{cfg.state_dir}/bridges:{BRIDGES}:z,ro",
         "-v",
@@ -322,6 +325,20 @@ class TestDoctor:
             return verdict.severity
 
         assert [severity(a) for a in ("session-file", None, WrongPassphraseError("no"))] == ["ok", "error", "error"]
+
+    def test_settings_of_the_site_are_named(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        conf = tmp_path / "containers.conf"
+        monkeypatch.setenv("CONTAINERS_CONF", str(conf))
+        check = doctor.site_settings_check()
+        conf.write_text('[containers]\nnetns = "host"\n[engine]\nruntime = "crun"\n')
+        verdict = doctor.run_check(check)
+        assert verdict.severity == "ok"
+        assert verdict.detail == f"used by launches: engine.runtime ({conf}); not used by launches: containers.netns ({conf})"
+        conf.write_text("[engine]\nno_pivot_root = true\n")
+        verdict = doctor.run_check(check)
+        assert (verdict.severity, verdict.detail) == ("warn", f"weakens every container: engine.no_pivot_root ({conf})")
+        conf.write_text("[engine")
+        assert doctor.run_check(check).severity == "error"
 
     def test_plaintext(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         path = tmp_path / "config.yml"
