@@ -74,7 +74,7 @@ fn begin(order: &Order, sidecar: wire::sidecar::Sidecar) -> Result<Rest, Supervi
         None => Init::ask_podman(&order.container)?,
     };
     let container = Watched::new(init, &order.container)?;
-    let services = compose(&sidecar)?;
+    let services = compose(&sidecar, &order.container, init)?;
     paths::private_dir(&sidecar.container_runtime_dir())?;
     Ok((sidecar, container, services))
 }

@@ -18,6 +18,7 @@ use crate::spawn;
 
 const USAGE: &str = "\
 usage: terok-supervisor supervisor CONTAINER_ID SIDECAR   supervise a running container by hand
+       terok-supervisor shield VERB ...                    look at or change a container's firewall
        terok-supervisor --version | --help
 
 Containers get their supervisor from the OCI hook; see `terok-executor setup`.
@@ -40,6 +41,7 @@ pub fn front(argv: Vec<OsString>) -> ExitCode {
     let code = match (name, words.get(1..).unwrap_or_default()) {
         (Some("supervisor_hook"), rest) => hook::run(rest.first().unwrap_or(&"createRuntime"), &executable()),
         (_, ["--version" | "-V"]) => version(),
+        (_, ["shield", rest @ ..]) => crate::shieldverb::run(rest),
         _ => complain(&pass_on(&argv)),
     };
     ExitCode::from(code)

@@ -12,6 +12,24 @@ pub fn process() {
     let _ = rustix::thread::set_name(c"terok-superv");
 }
 
+/// Keeps the one right that live changes of the firewall need, and gives programs that we start none at all.
+///
+/// # Errors
+/// The operating system's.
+pub fn keep_only_network_rights() -> std::io::Result<()> {
+    use rustix::thread::{
+        CapabilitySet, CapabilitySets, capabilities, remove_capability_from_bounding_set, set_capabilities,
+    };
+    for capability in CapabilitySet::all().iter() {
+        // Without the right to do so there is nothing to take away either.
+        let _ = remove_capability_from_bounding_set(capability);
+    }
+    let own = capabilities(None)?;
+    let kept = own.permitted & CapabilitySet::NET_ADMIN;
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    Ok(set_capabilities(None, sets)?)
+}
+
 /// Makes the allocator give memory back: one arena, small thresholds. A supervisor idles for hours.
 pub fn allocator() {
     // SAFETY: plain settings of the C library's allocator, made while there is one thread.

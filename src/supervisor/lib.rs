@@ -24,6 +24,8 @@ mod paths;
 mod pidfile;
 mod ready;
 mod service;
+mod shielding;
+mod shieldverb;
 mod sidecarfile;
 mod signals;
 mod signing;

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use tokio::sync::watch;
 use wire::sidecar::Sidecar;
 
+use crate::container::Init;
 use crate::fault::SupervisorError;
 use vault::VaultCell;
 
@@ -67,14 +68,22 @@ pub trait Service {
     /// # Errors
     /// The reason for which this service cannot begin at all.
     fn serve(&self, shift: Shift) -> Result<Serving, SupervisorError>;
+
+    /// True for a service that changes the container's network while it serves.
+    fn needs_network_rights(&self) -> bool {
+        false
+    }
 }
 
-/// The services that a sidecar asks for, in start order.
+/// The services that a sidecar asks for, in start order: the firewall first, so that nothing passes before it.
 ///
 /// # Errors
 /// [`SupervisorError::Port`] or [`SupervisorError::SocketPath`].
-pub fn compose(sidecar: &Sidecar) -> Result<Vec<Box<dyn Service>>, SupervisorError> {
+pub fn compose(sidecar: &Sidecar, container: &str, init: Init) -> Result<Vec<Box<dyn Service>>, SupervisorError> {
     let mut services: Vec<Box<dyn Service>> = Vec::new();
+    if let Some(firewall) = crate::shielding::ShieldService::wanted(sidecar, container, init) {
+        services.push(Box::new(firewall));
+    }
     if let Some(gate) = crate::gating::GateService::wanted(sidecar)? {
         services.push(Box::new(gate));
     }

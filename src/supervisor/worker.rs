@@ -35,6 +35,12 @@ const FAREWELL: Duration = server::GRACE.saturating_add(server::LAST).saturating
 pub fn run(duty: &mut Duty, bound: &[Endpoint]) -> u8 {
     Signals::unblock();
     let _ = tracing::subscriber::set_global_default(diary::ToStderr);
+    if duty.services.iter().any(|service| service.needs_network_rights())
+        && let Err(error) = harden::keep_only_network_rights()
+    {
+        duty.teller.failed(&SupervisorError::Spawn(error));
+        return CANNOT_SERVE;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)

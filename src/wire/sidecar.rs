@@ -76,6 +76,8 @@ pub struct Sidecar {
     pub shared_logins: Option<Vec<String>>,
     /// File with the task's metadata, shown in notifications.
     pub dossier_path: Option<PathBuf>,
+    /// State directory of the container's firewall; without it the container has none.
+    pub shield_state_dir: Option<PathBuf>,
     /// The launcher's own settings for [`AMBIENT`]; podman hands none of them on to a hook.
     pub environment: BTreeMap<String, String>,
 }
@@ -177,6 +179,7 @@ impl Sidecar {
             credential_set: string(object, "credential_set")?.unwrap_or_default(),
             shared_logins: texts(object, "shared_logins")?,
             dossier_path: absolute(object, "dossier_path")?,
+            shield_state_dir: absolute(object, "shield_state_dir")?,
             environment: environment(object)?,
         })
     }
@@ -198,6 +201,9 @@ impl Sidecar {
         }
         if let Some(dossier) = &self.dossier_path {
             out.insert("dossier_path".into(), path(dossier));
+        }
+        if let Some(shield) = &self.shield_state_dir {
+            out.insert("shield_state_dir".into(), path(shield));
         }
         if let (Some(gate), Some(token)) = (&self.gate_base_path, &self.gate_token) {
             out.insert("gate_base_path".into(), path(gate));
@@ -356,6 +362,7 @@ mod tests {
             ("tcp_port", json!(0)),
             ("tcp_port", json!(70000)),
             ("dossier_path", json!("d")),
+            ("shield_state_dir", json!("shield")),
             ("shared_logins", json!("claude")),
             ("shared_logins", json!([1])),
             ("token_scope", json!(7)),
@@ -410,6 +417,7 @@ mod tests {
             token_subject: "run1".into(),
             credential_set: "work".into(),
             shared_logins: Some(vec!["claude".into()]),
+            shield_state_dir: Some("/s/shield".into()),
             ..Sidecar::default()
         };
         assert_eq!(Sidecar::parse(sidecar.to_json().as_bytes()).unwrap(), sidecar);
