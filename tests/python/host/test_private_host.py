@@ -174,7 +174,7 @@ def test_the_hermetic_internet_answers_known_names_only():
         f"""
         {HOST}/hermetic-internet good.test=198.51.100.7
         echo found >/tmp/$$.txt
-        busybox httpd -f -p 198.51.100.7:80 -h /tmp &
+        {HOST}/in-internet busybox httpd -f -p 198.51.100.7:80 -h /tmp &
         until (exec 3<>/dev/tcp/198.51.100.7/80) 2>/dev/null; do sleep 0.05; done
         {HOST}/as-tester {HOST}/busybox-image
         {HOST}/as-tester podman run --rm {IMAGE} sh -c \\
