@@ -36,6 +36,7 @@ def main() -> None:
         "broker": ["cargo", "bench", "--locked", "--quiet", "-p", "terok-broker", "--bench", "broker"],
         "signer": ["cargo", "bench", "--locked", "--quiet", "-p", "terok-signer", "--bench", "signer"],
         "gate": ["cargo", "bench", "--locked", "--quiet", "-p", "terok-gate", "--bench", "gate"],
+        "firewall": ["cargo", "bench", "--locked", "--quiet", "-p", "terok-egress", "--bench", "firewall"],
         "supervisor and hooks": [sys.executable, "-u", str(HERE / "supervising.py")],
         "projects and tasks": [sys.executable, "-u", str(HERE / "library.py")],
         "start-up and launches": with_containers(),
