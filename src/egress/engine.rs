@@ -4,7 +4,7 @@
 //! told; every change is followed by a check of the generation, and a difference by one repair and then quarantine.
 //! All of it runs on one thread; no borrow lives across an await.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -49,6 +49,8 @@ pub struct Engine {
     pub(crate) inner: RefCell<Inner>,
     /// Flows look whether they may go on when it is notified.
     pub(crate) flows: Notify,
+    /// True while a changed policy could not be read.
+    pub(crate) policy_is_due: Cell<bool>,
     routes: RefCell<Routes>,
 }
 
@@ -96,7 +98,16 @@ impl Engine {
         let settings = directory.settings()?;
         let routes = RefCell::new(Routes::open()?);
         let inner = RefCell::new(inner);
-        let engine = Self { directory, settings, resolver, clearance, inner, flows: Notify::new(), routes };
+        let engine = Self {
+            directory,
+            settings,
+            resolver,
+            clearance,
+            inner,
+            flows: Notify::new(),
+            policy_is_due: Cell::new(false),
+            routes,
+        };
         engine.take_over()?;
         engine.check(true)?;
         Ok(Rc::new(engine))

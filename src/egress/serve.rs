@@ -156,7 +156,10 @@ async fn lock(engine: &Engine) -> Option<base::lock::Lock> {
 
 fn watch_files(directory: &Path) -> io::Result<AsyncFd<std::os::fd::OwnedFd>> {
     let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-    let flags = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE | inotify::WatchFlags::DELETE;
+    let flags = inotify::WatchFlags::MOVED_TO
+        | inotify::WatchFlags::CLOSE_WRITE
+        | inotify::WatchFlags::DELETE
+        | inotify::WatchFlags::ATTRIB;
     inotify::add_watch(&fd, directory, flags)?;
     polled(fd, Interest::READABLE)
 }
@@ -169,14 +172,22 @@ async fn follow_files(engine: Rc<Engine>, files: AsyncFd<std::os::fd::OwnedFd>) 
         if !changed {
             continue;
         }
-        let _lock = lock(&engine).await;
-        let reloaded = engine.is_unchanged().and_then(|ours| {
-            // A command that changed the rules too has done what there is to do.
-            if ours { engine.reload() } else { engine.reload_after_change().and_then(|()| engine.check(false)) }
-        });
-        if let Err(error) = reloaded {
-            tracing::error!("cannot apply the changed policy: {error}");
-        }
+        take_policy(&engine).await;
+    }
+}
+
+/// Puts a changed policy into force. One that cannot be read now is tried again with the next tick.
+async fn take_policy(engine: &Engine) {
+    let _lock = lock(engine).await;
+    let taken = engine.is_unchanged().and_then(|ours| {
+        // A command that changed the rules too has done what there is to do.
+        if ours { engine.reload() } else { engine.reload_after_change().and_then(|()| engine.check(false)) }
+    });
+    let failed_before = engine.policy_is_due.replace(taken.is_err());
+    if let Err(error) = taken
+        && !failed_before
+    {
+        tracing::error!("cannot apply the changed policy: {error}");
     }
 }
 
@@ -205,6 +216,9 @@ async fn keep_time(engine: Rc<Engine>) {
         };
         warn(engine.end_waits());
         warn(engine.adjust_hold());
+        if engine.policy_is_due.get() {
+            take_policy(&engine).await;
+        }
         (quotas, minutes) = (quotas + TICK, minutes + TICK);
         if quotas >= QUOTAS_EVERY {
             quotas = Duration::ZERO;

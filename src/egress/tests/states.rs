@@ -170,6 +170,12 @@ fn policy_files_are_in_force_soon_after_they_change() {
         world.write("provenance.json", "{");
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert_eq!(worker.engine.state(), ShieldState::Down, "a damaged file changes nothing");
+        directory.want_state(ShieldState::Up).unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(worker.engine.state(), ShieldState::Down);
+        // Repaired in place, without an event of its own.
+        std::fs::rename(world.state().join("provenance.json"), world.state().join("damaged")).unwrap();
+        until("the repaired policy", || worker.engine.state() == ShieldState::Up).await;
     });
 }
 
