@@ -56,7 +56,8 @@ async fn measure(world: &World, report: &mut Report) {
     let operator = Rc::new(Operator::default());
     let worker = Worker::start(&bound, &operator);
     tokio::time::sleep(Duration::from_millis(300)).await;
-    changes(world, &worker, report);
+    checks(&worker, report);
+    verdicts(world, &worker, report);
     names(world, report).await;
     connections(world, report).await;
     throughput(world, report).await;
@@ -99,7 +100,7 @@ fn starts(world: &World, report: &mut Report) {
     report.bar("start: rules applied, verified, sockets bound", "3 ms", &measured, &against, ours <= 3000.0);
 }
 
-fn changes(world: &World, worker: &Worker, report: &mut Report) {
+fn checks(worker: &Worker, report: &mut Report) {
     let check = median((0..rounds(2000)).map(|_| {
         let started = Instant::now();
         worker.engine.check(false).expect("a check");
@@ -118,6 +119,9 @@ fn changes(world: &World, worker: &Worker, report: &mut Report) {
         "every rule and element",
         full <= 1500.0,
     );
+}
+
+fn verdicts(world: &World, worker: &Worker, report: &mut Report) {
     let mut changes = Vec::new();
     for round in 0..rounds(60) {
         for (entry, allow) in [
