@@ -26,6 +26,7 @@ mod dial;
 mod endpoint;
 mod fault;
 mod forward;
+mod frame;
 mod header;
 mod identity;
 mod inspect;
@@ -89,6 +90,7 @@ impl Broker {
             refreshing: refresh::Refreshing::new(config.lock_dir),
             needles: needle_cache::NeedleCache::default(),
             budget: config.budget,
+            exchanges: Arc::new(tokio::sync::Semaphore::new(proxy::MAX_EXCHANGES)),
         })))
     }
 }

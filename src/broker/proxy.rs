@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use serde_json::{Map, Value};
 use server::Budget;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use vault::{Owner, Store, TokenRow, UNLOCK_WAIT, VaultCell, VaultError};
 
 use crate::account::Account;
@@ -33,6 +33,8 @@ const HEALTH: &str = "/-/health";
 /// How long a question after the health waits for a running unlock. Launchers, which want to know that somebody is here,
 /// wait not much longer; an unlock that asks a person may take its time.
 const HEALTH_WAIT: Duration = Duration::from_millis(500);
+/// Requests at their upstreams at the same time. Each may fill the buffers of two connections, and TLS's.
+pub const MAX_EXCHANGES: usize = 96;
 /// How much of a refused request's body is read, so that the client gets to see the refusal.
 const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
@@ -48,6 +50,8 @@ pub struct Proxy {
     pub(crate) refreshing: Refreshing,
     pub(crate) needles: NeedleCache,
     pub(crate) budget: Budget,
+    /// One permit for each of [`MAX_EXCHANGES`].
+    pub(crate) exchanges: Arc<Semaphore>,
     /// Becomes true when WebSocket sessions should end; each holds a receiver.
     pub(crate) ending: watch::Sender<bool>,
 }
@@ -97,8 +101,8 @@ impl Proxy {
             return healthy();
         }
         let mut account = Account::new(&self.audit, request.method().as_str(), path);
-        let mut granted = match self.authorize(&vault, &request, &mut account) {
-            Ok(granted) => granted,
+        let (mut granted, place) = match self.admit(&vault, &request, &mut account).await {
+            Ok(admitted) => admitted,
             Err(refusal) => {
                 drain(request).await;
                 return refuse(account, &refusal);
@@ -108,9 +112,26 @@ impl Proxy {
             granted.record = self.fresh_record(&vault, &granted.login, granted.record).await;
         }
         if header::wants_websocket(request.headers()) {
-            return self.websocket(request, vault, granted, account).await;
+            return self.websocket(request, vault, granted, account, place).await;
         }
-        self.relay(request, &vault, granted, account).await
+        self.relay(request, &vault, granted, account, place).await
+    }
+
+    /// What an authorized request may use, and its place among the requests under way.
+    async fn admit(
+        &self,
+        vault: &Store,
+        request: &Request<Incoming>,
+        account: &mut Account,
+    ) -> Result<(Granted, OwnedSemaphorePermit), Refusal> {
+        let granted = self.authorize(vault, request, account)?;
+        if let Ok(place) = self.exchanges.clone().try_acquire_owned() {
+            return Ok((granted, place));
+        }
+        tracing::warn!("a request waits: {MAX_EXCHANGES} are at their upstreams already");
+        let place = self.exchanges.clone().acquire_owned().await.expect("never closed");
+        // Its token or credential may have changed meanwhile.
+        Ok((self.authorize(vault, request, account)?, place))
     }
 
     fn authorize(&self, vault: &Store, request: &Request<Incoming>, account: &mut Account) -> Result<Granted, Refusal> {
@@ -157,11 +178,12 @@ impl Proxy {
         vault: &Arc<Store>,
         granted: Granted,
         account: Account,
+        place: OwnedSemaphorePermit,
     ) -> Response<ReplyBody> {
         let (parts, body) = request.into_parts();
         let progress = Progress::new();
         match self.ask(&parts, body, vault, granted, &progress).await {
-            Ok((answer, needles)) => self.reply(answer, needles, progress, account).await,
+            Ok((answer, needles)) => self.reply(answer, needles, progress, account, place).await,
             Err(refusal) => refuse(account, &refusal),
         }
     }
@@ -184,7 +206,7 @@ impl Proxy {
         let follow = is_harmless(&parts.method) && body.is_end_stream();
         let repeatable = is_repeatable(&parts.method, &parts.headers);
         let (upload, replay) = if repeatable || granted.is_renewable() {
-            let (upload, replay) = Upload::repeatable(body, progress.clone());
+            let (upload, replay) = Upload::repeatable(body, progress.clone(), &self.budget);
             (upload, Some(replay))
         } else {
             (Upload::once(body, progress.clone()), None)
@@ -215,6 +237,7 @@ impl Proxy {
         needles: Option<Arc<Needles>>,
         progress: Arc<Progress>,
         mut account: Account,
+        place: OwnedSemaphorePermit,
     ) -> Response<ReplyBody> {
         let (head, body) = answer.response.into_parts();
         let usage = head.status.is_success().then(|| Usage::of(&head.headers)).flatten();
@@ -228,6 +251,7 @@ impl Proxy {
             origin: answer.origin,
             connection: answer.connection,
             progress,
+            _place: place,
         };
         let body = match ReplyBody::relay(body, exchange, inspection, account).await {
             Ok(body) => body,

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use crate::account::Account;
@@ -54,6 +55,8 @@ pub struct Exchange {
     pub connection: Upstreaming,
     /// How the request body gets on.
     pub progress: Arc<Progress>,
+    /// Its place among the requests under way.
+    pub _place: OwnedSemaphorePermit,
 }
 
 impl Exchange {

@@ -29,6 +29,8 @@ pub enum Refusal {
     UpstreamError,
     /// The upstream's side of a WebSocket could not be opened.
     Websocket,
+    /// The container keeps too much open already.
+    Busy,
     /// What the client sent is no WebSocket handshake.
     Handshake,
     /// The vault is locked.
@@ -53,7 +55,7 @@ impl Refusal {
             Self::NoRoute(_) | Self::NotFound => StatusCode::NOT_FOUND,
             Self::BadPath | Self::Handshake => StatusCode::BAD_REQUEST,
             Self::EndpointDenied => StatusCode::FORBIDDEN,
-            Self::VaultLocked | Self::VaultUnreadable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::VaultLocked | Self::VaultUnreadable | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_GATEWAY,
         }
     }
@@ -71,7 +73,12 @@ impl Refusal {
             Self::EndpointDenied => Some("endpoint_denied"),
             Self::CredentialEchoed => Some("credential_echoed"),
             Self::Unsearchable => Some("answer_unsearchable"),
-            Self::Websocket | Self::Handshake | Self::VaultLocked | Self::VaultUnreadable | Self::NotFound => None,
+            Self::Websocket
+            | Self::Busy
+            | Self::Handshake
+            | Self::VaultLocked
+            | Self::VaultUnreadable
+            | Self::NotFound => None,
         }
     }
 
@@ -92,6 +99,7 @@ impl Refusal {
             Self::UpstreamDisconnected => "Upstream disconnected",
             Self::UpstreamError => "Upstream request failed",
             Self::Websocket => "Upstream websocket failed",
+            Self::Busy => "Too much is open already",
             Self::Handshake => "Invalid websocket request",
             Self::VaultLocked => "Vault locked",
             Self::VaultUnreadable => "Vault unavailable",

@@ -6,7 +6,8 @@ use crate::Broker;
 
 impl Attend for Broker {
     const NAME: &'static str = "broker";
-    const MOST_CONNECTIONS: usize = 1024;
+    // Further ones wait in the kernel; each may hold a head of the largest size.
+    const MOST_CONNECTIONS: usize = 256;
 
     async fn attend(self, stream: Stream, ending: Ending) {
         let answer = |request| {

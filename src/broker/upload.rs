@@ -10,9 +10,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use server::{Budget, Charge};
 
 /// A body beyond this is not remembered.
 const REMEMBERED: usize = 1024 * 1024;
+/// The least that is set aside for a body.
+const STEP: usize = 16 * 1024;
+/// Largest piece of a body that is sent again.
+const PIECE: usize = 64 * 1024;
 
 /// How an exchange gets on, seen from outside the body.
 pub struct Progress {
@@ -44,12 +49,47 @@ impl Progress {
     }
 }
 
-/// What a body that can be sent again is made of.
+/// What a body that can be sent again is made of. What has passed is copied, because a piece of the connection's buffer
+/// would keep all of that buffer.
 struct Memory {
     rest: Incoming,
-    seen: Vec<Bytes>,
-    size: usize,
-    lost: bool,
+    seen: Vec<u8>,
+    /// What `seen` may hold; `None` once the body cannot be sent again.
+    charge: Option<Charge>,
+}
+
+impl Memory {
+    fn new(rest: Incoming, budget: &Budget) -> Self {
+        Self { rest, seen: Vec::new(), charge: budget.charge(0) }
+    }
+
+    /// Remembers a piece, or forgets everything when there is too much.
+    fn remember(&mut self, piece: &[u8]) {
+        let Some(charge) = &mut self.charge else { return };
+        let size = self.seen.len() + piece.len();
+        let fits = size <= REMEMBERED && {
+            let capacity = size.next_power_of_two().max(STEP);
+            let more = capacity.saturating_sub(self.seen.capacity());
+            more == 0 || (charge.grow(more) && self.seen.try_reserve_exact(capacity - self.seen.len()).is_ok())
+        };
+        if fits {
+            self.seen.extend_from_slice(piece);
+        } else {
+            (self.charge, self.seen) = (None, Vec::new());
+        }
+    }
+
+    fn poll_at(&mut self, at: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(again) = self.seen.get(at..).filter(|again| !again.is_empty()) {
+            let piece = Bytes::copy_from_slice(&again[..again.len().min(PIECE)]);
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        let frame = ready!(Pin::new(&mut self.rest).poll_frame(cx));
+        if let Some(bytes) = data_of(frame.as_ref()) {
+            self.remember(bytes);
+        }
+        Poll::Ready(frame)
+    }
 }
 
 /// A handle that can make the same upload once more.
@@ -65,7 +105,7 @@ impl Replay {
         let Some(memory) = &self.memory else {
             return Some(Upload::empty(self.progress.clone()));
         };
-        let lost = memory.lock().unwrap_or_else(PoisonError::into_inner).lost;
+        let lost = memory.lock().unwrap_or_else(PoisonError::into_inner).charge.is_none();
         self.progress.sent_all.store(false, Ordering::Relaxed);
         (!lost).then(|| Upload { source: Source::Remembered(memory.clone(), 0), progress: self.progress.clone() })
     }
@@ -105,31 +145,12 @@ impl Upload {
     }
 
     /// A body that can be sent again through the handle that comes with it.
-    pub fn repeatable(body: Incoming, progress: Arc<Progress>) -> (Self, Replay) {
-        let memory = (!body.is_end_stream())
-            .then(|| Arc::new(Mutex::new(Memory { rest: body, seen: Vec::new(), size: 0, lost: false })));
+    pub fn repeatable(body: Incoming, progress: Arc<Progress>, budget: &Budget) -> (Self, Replay) {
+        let memory = (!body.is_end_stream()).then(|| Arc::new(Mutex::new(Memory::new(body, budget))));
         let replay = Replay { memory, progress };
-        let upload = replay.upload().expect("nothing is lost yet");
-        (upload, replay)
-    }
-}
-
-impl Memory {
-    fn poll_at(&mut self, at: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(bytes) = self.seen.get(at) {
-            return Poll::Ready(Some(Ok(Frame::data(bytes.clone()))));
-        }
-        let frame = ready!(Pin::new(&mut self.rest).poll_frame(cx));
-        if let Some(bytes) = data_of(frame.as_ref()) {
-            self.size += bytes.len();
-            if self.size > REMEMBERED {
-                self.lost = true;
-                self.seen = Vec::new();
-            } else {
-                self.seen.push(bytes.clone());
-            }
-        }
-        Poll::Ready(frame)
+        let source = replay.memory.clone().map_or(Source::Empty, |memory| Source::Remembered(memory, 0));
+        replay.progress.sent_all.store(replay.memory.is_none(), Ordering::Relaxed);
+        (Self { source, progress: replay.progress.clone() }, replay)
     }
 }
 
@@ -149,7 +170,7 @@ impl Body for Upload {
             Source::Remembered(memory, at) => {
                 let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
                 let frame = ready!(memory.poll_at(*at, cx));
-                *at += 1;
+                *at += data_of(frame.as_ref()).map_or(0, Bytes::len);
                 frame
             }
         };
@@ -180,7 +201,7 @@ impl Body for Upload {
             Source::Remembered(memory, at) => {
                 let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
                 let rest = memory.rest.size_hint();
-                let again: usize = memory.seen.iter().skip(*at).map(Bytes::len).sum();
+                let again = memory.seen.len().saturating_sub(*at);
                 match rest.exact() {
                     Some(exact) => SizeHint::with_exact(exact + again as u64),
                     None => SizeHint::new(),

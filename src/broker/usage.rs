@@ -70,11 +70,9 @@ impl Usage {
         Some(Self { line, json: Json::default() })
     }
 
-    /// What one whole JSON document says.
-    pub fn of_document(text: &[u8]) -> Found {
-        let mut json = Json::default();
-        json.feed(text);
-        json.found
+    /// A watcher for one JSON document.
+    pub fn of_text() -> Self {
+        Self { line: None, json: Json::default() }
     }
 
     /// Looks at the next piece of the body.
@@ -385,7 +383,9 @@ mod tests {
         for text in
             [r#"{"model":"a","usage":{"input_tokens":3}}"#, "{}", r#"{"usage":{"input_tokens":4,"output_tokens":1}}"#]
         {
-            all.add(Usage::of_document(text.as_bytes()));
+            let mut usage = Usage::of_text();
+            usage.feed(text.as_bytes());
+            all.add(usage.found());
         }
         assert_eq!(all, Found { model: Some("a".into()), input: Some(7), output: Some(1) });
     }

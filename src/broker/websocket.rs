@@ -19,6 +19,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use serde_json::{Map, Value};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use vault::Store;
@@ -30,12 +31,10 @@ use crate::needle::Needles;
 use crate::proxy::{Granted, Proxy, refuse};
 use crate::relay::ReplyBody;
 use crate::reply::Refusal;
-use crate::session::Session;
+use crate::session::{SESSION, Session};
 use crate::upload::Progress;
 
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
-/// Sessions at the same time.
-const MOST_SESSIONS: usize = 256;
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
 /// What a client said when it asked for a WebSocket.
@@ -76,22 +75,24 @@ impl Proxy {
         vault: Arc<Store>,
         granted: Granted,
         account: Account,
+        place: OwnedSemaphorePermit,
     ) -> Response<ReplyBody> {
         let Some(hello) = Hello::read(&request) else {
             return refuse(account, &Refusal::Handshake);
         };
-        if self.ending.receiver_count() >= MOST_SESSIONS {
-            return refuse(account, &Refusal::Websocket);
-        }
+        let Some(charge) = self.budget.charge(SESSION) else {
+            tracing::warn!("a WebSocket is refused: the container has as many as its supervisor has memory for");
+            return refuse(account, &Refusal::Busy);
+        };
         let progress = Progress::new();
         match self.knock(&request, &hello, &vault, &granted, &progress).await {
             Ok(Reaction::Open(upstream, protocol, needles)) => {
                 let client = hyper::upgrade::on(&mut request);
-                let session = Session::new(self.clone(), hello.token, account, needles);
+                let session = Session::new(self.clone(), hello.token, account, needles, charge);
                 tokio::spawn(session.run(client, *upstream));
                 switching(&hello.accept, protocol)
             }
-            Ok(Reaction::Answer(answer, needles)) => self.reply(*answer, needles, progress, account).await,
+            Ok(Reaction::Answer(answer, needles)) => self.reply(*answer, needles, progress, account, place).await,
             Err(refusal) => refuse(account, &refusal),
         }
     }

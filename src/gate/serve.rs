@@ -7,7 +7,8 @@ use crate::io::Steady;
 
 impl Attend for Gate {
     const NAME: &'static str = "gate";
-    const MOST_CONNECTIONS: usize = 256;
+    // Each may hold a head of the largest size.
+    const MOST_CONNECTIONS: usize = 64;
     // As callers know it: who comes later is refused, instead of finding nothing.
     const LEAVES_NAME: bool = true;
 

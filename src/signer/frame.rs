@@ -5,10 +5,13 @@
 
 use std::io;
 
+use server::{Budget, Charge};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Most bytes of a message, its type included.
 pub const LONGEST_FRAME: usize = 256 * 1024;
+/// A buffer that has grown beyond this is given back after its message.
+pub const KEEP: usize = 16 * 1024;
 
 const FAILURE: u8 = 5;
 const REQUEST_IDENTITIES: u8 = 11;
@@ -62,19 +65,34 @@ fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
 
-/// Reads one frame's body into `body`; false at a length that no message has.
+/// What came of reading a frame.
+pub enum Arrival {
+    /// The whole body, and what is charged for it.
+    Whole(Option<Charge>),
+    /// No message has this length.
+    Impossible,
+    /// The supervisor has no memory left for it.
+    TooMuch,
+}
+
+/// Reads one frame's body into `body`. One beyond [`KEEP`] is charged first.
 ///
 /// # Errors
-/// The connection's, its end in the middle of a frame included.
-pub async fn read<S: AsyncRead + Unpin>(stream: &mut S, body: &mut Vec<u8>) -> io::Result<bool> {
+/// The connection's, also when it ends within the frame.
+pub async fn read<S: AsyncRead + Unpin>(stream: &mut S, body: &mut Vec<u8>, budget: &Budget) -> io::Result<Arrival> {
     let length = stream.read_u32().await?;
     let Some(length) = usize::try_from(length).ok().filter(|length| (1..=LONGEST_FRAME).contains(length)) else {
-        return Ok(false);
+        return Ok(Arrival::Impossible);
     };
+    // A growing vector may hold twice its content.
+    let charge = if length > KEEP { budget.charge(2 * length) } else { None };
+    if length > KEEP && charge.is_none() {
+        return Ok(Arrival::TooMuch);
+    }
     body.clear();
     // Grows with what arrives: a client that only announces much gets no memory.
     let read = (&mut *stream).take(length as u64).read_to_end(body).await?;
-    if read < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(true) }
+    if read < length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(Arrival::Whole(charge)) }
 }
 
 /// The answer to everything that is not done.

@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use server::Budget;
 use tokio::io::{AsyncRead, AsyncWrite};
 use vault::{Owner, VaultCell};
 
@@ -42,7 +43,12 @@ pub struct Agent(Arc<session::Desk>);
 impl Agent {
     /// Opens nothing; the vault may still be locked.
     pub fn new(access: Access, vault: VaultCell) -> Self {
-        Self(Arc::new(session::Desk::new(access, vault)))
+        Self::within(Budget::default(), access, vault)
+    }
+
+    /// As [`Self::new`], with a memory budget that is shared with other services.
+    pub fn within(budget: Budget, access: Access, vault: VaultCell) -> Self {
+        Self(Arc::new(session::Desk::new(access, vault, budget)))
     }
 
     /// Serves one connection, of whatever kind, to its end; `who` names the other side in the log.

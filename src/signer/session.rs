@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use server::Budget;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -13,7 +14,7 @@ use vault::{Store, VaultCell, VaultError, VaultState};
 
 use crate::Access;
 use crate::access::Pass;
-use crate::frame::{self, Request};
+use crate::frame::{self, Arrival, KEEP, Request};
 use crate::handshake;
 use crate::keyring::{Chosen, Keyring};
 
@@ -23,8 +24,6 @@ pub const IDLE_LIMIT: Duration = Duration::from_secs(300);
 const FRAME_LIMIT: Duration = Duration::from_secs(30);
 /// Slow signatures made at the same time; further ones wait.
 const SLOW_AT_ONCE: usize = 2;
-/// A buffer that has grown beyond this is given back after its message.
-const KEEP: usize = 16 * 1024;
 const LOCKED: &str = "the vault is locked";
 
 /// What the connections of one signer share.
@@ -33,11 +32,12 @@ pub struct Desk {
     vault: VaultCell,
     keys: Keyring,
     slow: Semaphore,
+    budget: Budget,
 }
 
 impl Desk {
-    pub fn new(access: Access, vault: VaultCell) -> Self {
-        Self { access, vault, keys: Keyring::default(), slow: Semaphore::new(SLOW_AT_ONCE) }
+    pub fn new(access: Access, vault: VaultCell, budget: Budget) -> Self {
+        Self { access, vault, keys: Keyring::default(), slow: Semaphore::new(SLOW_AT_ONCE), budget }
     }
 
     /// Waits until the vault is locked, which it may be already.
@@ -115,10 +115,12 @@ where
         if waiting.map_err(|_| "it was idle for too long")?.map_or(true, <[u8]>::is_empty) {
             return Ok(());
         }
-        let whole = timeout(FRAME_LIMIT, frame::read(stream, &mut body)).await;
-        if !whole.map_err(|_| "a message took too long")?.map_err(|_| GONE)? {
-            return Err("a message has an impossible length");
-        }
+        let arrival = timeout(FRAME_LIMIT, frame::read(stream, &mut body, &desk.budget)).await;
+        let _charge = match arrival.map_err(|_| "a message took too long")?.map_err(|_| GONE)? {
+            Arrival::Whole(charge) => charge,
+            Arrival::Impossible => return Err("a message has an impossible length"),
+            Arrival::TooMuch => return Err("the container's services hold too much already"),
+        };
         let (answer, last) = match answer(desk, who, pass, &body).await {
             Step::Answer(answer) => (answer, false),
             Step::Last(answer) => (answer, true),

@@ -65,7 +65,8 @@ impl Service for CredentialService {
         if self.config.owner == Owner::Unknown {
             tracing::warn!("the sidecar names no owner of this container's tokens: every token is refused");
         }
-        let broker = Broker::new(self.config.clone(), shift.vault.clone());
+        let config = BrokerConfig { budget: shift.budget.clone(), ..self.config.clone() };
+        let broker = Broker::new(config, shift.vault.clone());
         self.listening.serve(broker.map_err(|error| SupervisorError::service(NAME, error))?, shift)
     }
 }

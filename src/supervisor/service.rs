@@ -7,6 +7,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 
+use server::Budget;
 use tokio::sync::watch;
 use wire::sidecar::Sidecar;
 
@@ -37,6 +38,8 @@ impl std::fmt::Display for Endpoint {
 pub struct Shift {
     /// The vault, which may still be locked.
     pub vault: VaultCell,
+    /// Memory that the services share for what the container makes them hold.
+    pub budget: Budget,
     /// Becomes true when services should finish.
     pub stop: watch::Receiver<bool>,
 }

@@ -41,7 +41,7 @@ impl Service for SigningService {
     }
 
     fn serve(&self, shift: Shift) -> Result<Serving, SupervisorError> {
-        let agent = Agent::new(Access::Tokens(self.owner.clone()), shift.vault.clone());
+        let agent = Agent::within(shift.budget.clone(), Access::Tokens(self.owner.clone()), shift.vault.clone());
         self.listening.serve(agent, shift)
     }
 }

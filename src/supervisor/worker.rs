@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use base::fault::Fault;
+use server::Budget;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -63,7 +64,7 @@ pub fn run(duty: &mut Duty, bound: &[Endpoint]) -> u8 {
 async fn serve(duty: &mut Duty, bound: &[Endpoint]) -> Result<(), SupervisorError> {
     let mut term = signal(SignalKind::terminate()).map_err(SupervisorError::Spawn)?;
     let (stop, stopped) = watch::channel(false);
-    let shift = Shift { vault: VaultCell::new(), stop: stopped };
+    let shift = Shift { vault: VaultCell::new(), budget: Budget::default(), stop: stopped };
     let services = std::mem::take(&mut duty.services);
     let mut tasks = Vec::new();
     for service in services {
