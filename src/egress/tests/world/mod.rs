@@ -330,7 +330,7 @@ fn serve_greeting(mut stream: TcpStream) {
 }
 
 fn serve_echo(mut stream: TcpStream) {
-    let mut buffer = vec![0; 65_536];
+    let mut buffer = [0; 2048];
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
         if stream.write_all(&buffer[..length]).is_err() {
             return;
