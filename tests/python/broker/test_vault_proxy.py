@@ -24,10 +24,15 @@ from terok_sandbox.vault.store.encryption import NoPassphraseError, WrongPassphr
 
 
 class Upstream(Answering):
-    """Answers with the headers it got."""
+    """Answers with the headers it got, values reversed: the broker withholds an answer that holds the credential."""
 
     def do_GET(self) -> None:
-        self.answer(json.dumps(dict(self.headers.items())).encode())
+        self.answer(json.dumps({name: value[::-1] for name, value in self.headers.items()}).encode())
+
+
+def received(body: bytes) -> dict[str, str]:
+    """Return the headers that the upstream got, names in lower case."""
+    return {name.lower(): value[::-1] for name, value in json.loads(body).items()}
 
 
 @pytest.fixture
@@ -91,7 +96,7 @@ def test_serves_a_unix_socket_and_takes_it_away(place, tmp_path):
         await proxy.start()
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         status, body = await asyncio.to_thread(ask, UnixConnection(path), token)
-        headers = {name.lower(): value for name, value in json.loads(body).items()}
+        headers = received(body)
         assert status == 200 and headers["x-api-key"] == "real-key" and "authorization" not in headers
         assert (await asyncio.to_thread(ask, UnixConnection(path), "nobody")) == (401, b"Invalid token")
         await proxy.stop()
@@ -183,7 +188,7 @@ def test_markers_stand_for_the_shared_logins(place, tmp_path, upstream, marker, 
         status, body = ask(UnixConnection(tmp_path / "vault.sock"), marker)
     finally:
         asyncio.run(proxy.stop())
-    assert status == 200 and json.loads(body)["authorization"] == "Bearer real"
+    assert status == 200 and received(body)["authorization"] == "Bearer real"
 
 
 # improves: 21-5.12-peer-user
@@ -239,7 +244,7 @@ def test_refreshes_a_login_that_is_over(place, upstream, tmp_path):
             time.sleep(0.02)
         assert (record["refresh_token"], record["account_id"]) == ("new-refresh", "kept")
         _status, body = ask(UnixConnection(path), token)
-        assert "Bearer new-access" in json.loads(body).values()
+        assert "Bearer new-access" in received(body).values()
     finally:
         asyncio.run(proxy.stop())
         db.close()

@@ -101,7 +101,8 @@ def test_an_agent_pushes_and_the_upstream_stays(site: Site, upstream: Upstream, 
     before = upstream.refs()
     with site.model(WORK) as model:
         name, done = run(site, upstream.url, "-p", "Fix the note, commit, push.", "--timeout", "300")
-    assert "branch `fix/note`, 1 commit(s)" in done.stdout and f"git fetch {upstream.mirror} fix/note" in done.stdout
+    assert "branch `fix/note`, 1 commit(s)" in done.stdout
+    assert f"git fetch {upstream.mirror} refs/heads/fix/note" in done.stdout
     assert site.git(upstream.mirror, "show", "fix/note:note.txt") == "new line"
     assert "The fix" in site.git(upstream.mirror, "log", "-1", "--format=%s", "fix/note")
     assert upstream.refs() == before

@@ -38,7 +38,7 @@ def get_version_info() -> tuple[str, str | None]:
     import terok
 
     try:
-        version = str(getattr(terok, "__version__", "")) or "unknown"
+        version = str(getattr(terok, "__version__", None) or "unknown")
     except Exception:
         version = "unknown"
     try:
