@@ -235,9 +235,14 @@ def exec_podman(sandbox_args: list[str], podman_args: list[str]) -> NoReturn:
 
     check_podman_args(podman_args)
     program = _podman()
-    told = launch._native().sandbox_launcher(launch._place(SandboxConfig()))
+    place = launch._place(SandboxConfig())
+    told = launch._native().sandbox_launcher(place)
     for warning in told["warnings"]:
         print(f"Warning: {warning}", file=sys.stderr, flush=True)
+    try:
+        podman_args = launch._native().sandbox_pin_run_line(place, podman_args)
+    except (ValueError, RuntimeError) as error:
+        raise SystemExit(str(error)) from error
     os.environ["CONTAINERS_CONF"] = told["conf"]
     os.environ.pop("CONTAINERS_CONF_OVERRIDE", None)
     words = [*told["globals"], "run", *_without_tokens(sandbox_args), *podman_args]

@@ -208,7 +208,9 @@ fn python_of(podman: &Podman, image: &str) -> Option<(u32, u32)> {
     let program = "import sys; print(*sys.version_info[:2])";
     let explicit = podman::explicit::Explicit::detect().args();
     let options = ["run", "--rm", "--pull=never", "--network=none"].map(str::to_owned).into_iter().chain(explicit);
-    let command = ["--entrypoint", "python3", image, "-c", program].map(str::to_owned);
+    let checked = podman.image_identity(image).ok()??;
+    let id = checked.refused.is_none().then_some(checked.id)?;
+    let command = ["--entrypoint", "python3", id.as_str(), "-c", program].map(str::to_owned);
     let text = podman.call("run", image, options.chain(command)).limit(Duration::from_secs(60)).answer()?;
     let (major, minor) = text.split_once(' ')?;
     Some((major.parse().ok()?, minor.trim().parse().ok()?))

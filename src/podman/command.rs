@@ -54,6 +54,8 @@ pub struct RunCommand {
     pub hostname: Option<String>,
     /// Working directory inside.
     pub workdir: String,
+    /// True when `image` is an identifier of the local store, which podman must not download.
+    pub pinned: bool,
     /// Image.
     pub image: String,
     /// Program and arguments inside.
@@ -102,7 +104,11 @@ impl RunCommand {
         }
         out.words(["--name", &self.name]);
         out.option("--hostname", &self.hostname);
-        out.words(["-w", &self.workdir, &self.image]);
+        out.words(["-w", &self.workdir]);
+        if self.pinned {
+            out.words(["--pull=never"]);
+        }
+        out.words([self.image.as_str()]);
         out.args.extend(self.command.iter().cloned());
         out
     }

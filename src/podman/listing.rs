@@ -27,7 +27,7 @@ const DATABASES: [&str; 4] = ["libpod/bolt_state.db", "db.sql", "db.sql-wal", "d
 const VARIABLES: [&str; 4] = ["XDG_DATA_HOME", "XDG_RUNTIME_DIR", "CONTAINERS_STORAGE_CONF", "STORAGE_DRIVER"];
 
 /// Inode, size, seconds and nanoseconds of the last change; `None` for a file that does not exist.
-type Stamp = Option<(u64, u64, i64, i64)>;
+pub(crate) type Stamp = Option<(u64, u64, i64, i64)>;
 
 /// Name and state, as podman lists them.
 pub type States = Vec<(String, String)>;
@@ -70,7 +70,7 @@ impl Podman {
     }
 
     /// Where this podman keeps images and containers.
-    fn graph_root(&self) -> Option<PathBuf> {
+    pub(crate) fn graph_root(&self) -> Option<PathBuf> {
         let answer =
             self.call("describe", "podman", ["info", "--format", "{{.Store.GraphRoot}}"]).limit(QUERY).answer()?;
         let path = PathBuf::from(answer);
@@ -78,7 +78,7 @@ impl Podman {
     }
 
     /// Everything that decides where podman keeps its state; `None` for a podman on another host.
-    fn place(&self) -> Option<String> {
+    pub(crate) fn place(&self) -> Option<String> {
         if ["CONTAINER_HOST", "CONTAINER_CONNECTION"].iter().any(|name| std::env::var_os(name).is_some()) {
             return None;
         }
@@ -112,12 +112,12 @@ fn exits() -> Option<PathBuf> {
     Some(base::env::xdg("XDG_RUNTIME_DIR")?.join("libpod/tmp/exits"))
 }
 
-fn stamp(path: &Path) -> Stamp {
+pub(crate) fn stamp(path: &Path) -> Stamp {
     let meta = std::fs::metadata(path).ok()?;
     Some((meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
 }
 
-fn settled(stamps: &[Stamp]) -> bool {
+pub(crate) fn settled(stamps: &[Stamp]) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let age = |seconds: i64, nanos: i64| {
         let then = Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanos).unwrap_or(0));

@@ -26,7 +26,7 @@ fn verb(word: &str) -> PyResult<Verb> {
 }
 
 fn context(network: Vec<String>) -> Context {
-    Context { rootless: ::base::user::effective_uid() != 0, network, explicit: Explicit::detect() }
+    Context { rootless: ::base::user::effective_uid() != 0, network, image: None, explicit: Explicit::detect() }
 }
 
 /// A Python callable `(scope, subject)` as the room's revoker; its exception becomes the reason that is kept.
@@ -256,6 +256,17 @@ fn sandbox_check_run_line(args: Vec<String>) -> PyResult<usize> {
     ::sandbox::extra::check_run_line(&args).map_err(errors::to_py)
 }
 
+/// The words of a `podman run` line with the image's checked identifier in place of its name.
+#[pyfunction]
+fn sandbox_pin_run_line(py: Python<'_>, place: &Bound<'_, PyAny>, words: Vec<String>) -> PyResult<Vec<String>> {
+    let place: Place = convert::from_py(place)?;
+    py.detach(|| {
+        let (podman, _) = launcher(&place, &Podman::new())?;
+        ::sandbox::image::pinned_run_line(&place, &podman, &words)
+    })
+    .map_err(errors::to_py)
+}
+
 /// Adds this room's functions and classes to the extension module.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     for function in [
@@ -281,6 +292,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(sandbox_redact, m)?,
         wrap_pyfunction!(sandbox_check_name, m)?,
         wrap_pyfunction!(sandbox_check_run_line, m)?,
+        wrap_pyfunction!(sandbox_pin_run_line, m)?,
     ] {
         m.add_function(function)?;
     }

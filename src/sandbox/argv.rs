@@ -37,6 +37,8 @@ pub struct Context {
     pub rootless: bool,
     /// Network, firewall and capability options.
     pub network: Vec<String>,
+    /// The checked identifier of the image; the name is written where it is missing.
+    pub image: Option<String>,
     /// What the options of every launch depend on.
     pub explicit: Explicit,
 }
@@ -63,7 +65,8 @@ pub fn argv(spec: &RunSpec, verb: Verb, context: &Context) -> Result<Rendered, L
         name: spec.container_name.clone(),
         hostname: spec.hostname.clone(),
         workdir: WORKDIR.into(),
-        image: spec.image.clone(),
+        pinned: context.image.is_some(),
+        image: context.image.clone().unwrap_or_else(|| spec.image.clone()),
         command: spec.command.clone(),
     };
     Ok(command.render(verb))
@@ -108,7 +111,7 @@ mod tests {
 
     fn context() -> Context {
         let explicit = Explicit { hard_files: 9, hard_processes: 7, last_capability: 3, ..Explicit::default() };
-        Context { rootless: true, network: vec!["--shield".into()], explicit }
+        Context { rootless: true, network: vec!["--shield".into()], image: None, explicit }
     }
 
     const MIDDLE: &str = "--userns=keep-id:uid=1000,gid=1000 --pid private --ipc private --uts private --cgroupns \
@@ -133,6 +136,13 @@ mod tests {
         let sealed = RunSpec { sealed: true, ..full() };
         let create = argv(&sealed, Verb::Create, &context()).unwrap();
         assert_eq!(create.args.join(" "), format!("create {MIDDLE} {END}"));
+    }
+
+    #[test]
+    fn a_checked_image_is_run_by_its_identifier() {
+        let spec = RunSpec { extra_args: vec!["--pull=always".into()], ..full() };
+        let run = argv(&spec, Verb::Run, &Context { image: Some("f00d".into()), ..context() }).unwrap();
+        assert!(run.args.join(" ").ends_with("-w /workspace --pull=never f00d bash -lc x"), "{:?}", run.args);
     }
 
     #[test]

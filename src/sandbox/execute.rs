@@ -9,10 +9,11 @@ use podman::{Podman, PodmanError, Watch};
 
 use crate::argv::{Context, argv};
 use crate::cause::Cause;
+use crate::check::check;
 use crate::fault::LaunchError;
 use crate::journal::{self, Note};
 use crate::spec::{Place, RunSpec};
-use crate::{resources, sidecar, supervision};
+use crate::{image, resources, sidecar, supervision};
 
 /// Judges the installation for a description: one with a sidecar needs a supervisor that podman will start.
 ///
@@ -34,8 +35,10 @@ pub fn execute(
     context: &Context,
     watch: Option<Watch<'_>>,
 ) -> Result<String, LaunchError> {
-    let rendered = argv(spec, verb, context)?;
+    check(spec)?;
     let name = &spec.container_name;
+    let image = image::resolve(place, podman, name, &spec.image, &spec.extra_args, watch)?;
+    let rendered = argv(spec, verb, &Context { image: Some(image), ..context.clone() })?;
     journal::note(place, name, Note::Container)?;
     resources::release(place, name);
     let output = podman
@@ -63,7 +66,7 @@ pub fn prove(place: &Place, podman: &Podman, spec: &RunSpec, id: &str) -> Result
     supervision::prove(place, podman, &sidecar::read(path)?, id)
 }
 
-fn broken_off(container: &str, source: PodmanError) -> LaunchError {
+pub(crate) fn broken_off(container: &str, source: PodmanError) -> LaunchError {
     match source {
         PodmanError::Missing { .. } => LaunchError::PodmanMissing,
         source => LaunchError::Podman { container: container.to_owned(), source },
@@ -75,6 +78,9 @@ fn refused(place: &Place, spec: &RunSpec, output: &base::process::Output) -> Lau
     let cause = Cause::read(&text, &spec.container_name, &spec.image);
     if matches!(cause, Cause::NameInUse(_)) {
         let _ = journal::note(place, &spec.container_name, Note::NameTaken);
+    }
+    if matches!(cause, Cause::ImageMissing(_)) {
+        image::forget(place);
     }
     let mut complaint = if text.is_empty() { format!("podman ended with status {}", output.code) } else { text };
     if cause == Cause::HookRefused

@@ -62,6 +62,18 @@ pub enum LaunchError {
     /// There is no podman.
     #[error("podman was not found")]
     PodmanMissing,
+    /// The image would change how podman and the OCI runtime run it.
+    #[error(
+        "cannot run image `{}`: its annotation or label `{}` changes how containers run",
+        base::text::sanitize_tty(.image),
+        base::text::sanitize_tty(.key)
+    )]
+    Image {
+        /// Its name.
+        image: String,
+        /// The annotation or label.
+        key: String,
+    },
     /// Podman refused.
     #[error("Container launch failed:\n{complaint}")]
     Refused {
@@ -122,6 +134,7 @@ impl Fault for LaunchError {
             Self::Site(inner) => inner.code(),
             Self::Unsupervised { .. } => "launch-unsupervised",
             Self::PodmanMissing => "launch-podman-missing",
+            Self::Image { .. } => "launch-image-annotation",
             Self::Refused { cause, .. } => cause.code(),
             Self::Podman { .. } => "launch-podman",
             Self::Io { .. } => "launch-io",
@@ -145,6 +158,10 @@ impl Fault for LaunchError {
             Self::PodmanMissing => {
                 Some("install podman 4.3 or newer, for example `apt install podman uidmap slirp4netns crun`".into())
             }
+            Self::Image { .. } => Some(
+                "use another image, or build one from a base image without it; podman copies annotations of a base image"
+                    .into(),
+            ),
             Self::Refused { cause, .. } => cause.hint(),
             Self::Podman { source, .. } => source.hint(),
             _ => None,

@@ -13,6 +13,7 @@ pub mod fault;
 pub mod hook;
 mod hookconf;
 mod hooksweep;
+pub mod image;
 pub mod journal;
 pub mod launcher;
 pub mod network;

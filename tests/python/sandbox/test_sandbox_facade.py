@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from double import FakePodman
+from double import IMAGE_ID, FakePodman
 from terok_native import _lib
 from terok_sandbox import (
     GpuConfigError,
@@ -63,7 +63,7 @@ BEFORE_VOLUMES = [
     "--memory", "4g", "--cpus", "2", "-p", "127.0.0.1:1:2",
 ]  # fmt: skip
 AFTER = ["-v", "/h/rt:/run/terok:z", "-e", "A=1", "-e", "API_TOKEN", "--name", "c1", "--hostname", "hn"]
-END = ["-w", "/workspace", "img:1", "bash", "-lc", "x y"]
+END = ["-w", "/workspace", "--pull=never", IMAGE_ID, "bash", "-lc", "x y"]
 
 
 class TestArgv:

@@ -22,7 +22,7 @@ def spec(name, *command, **more):
     work = (VolumeSpec(ROOT / "w", "/workspace", "private"),)
     fields = dict(container_name=name, image=IMAGE, env={}, volumes=work, command=command, task_dir=ROOT)
     return RunSpec(**(fields | more))
-OF_ALL = (".lock", ".swept", "containers.conf", "podman-info.json")
+OF_ALL = (".lock", ".swept", "containers.conf", "podman-info.json", "podman-images.json")
 def traces(): return sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if p.is_file() and p.name not in OF_ALL and p.parent != ROOT / "w")
 def until(happens):
     end = time.monotonic() + 60
@@ -173,3 +173,41 @@ tell(told)
     assert "did not run its hook" in told["proved"]
     assert (told["state"], told["state afterwards"], told["left"], told["left afterwards"]) == (None, None, [], [])
     assert told["directory"] is False
+
+
+# holds: image-annotations
+# holds: image-by-id
+def test_an_image_runs_by_its_checked_identifier_or_not_at_all(in_lane: InLane) -> None:
+    told = in_lane(
+        HEAD
+        + """
+def build(name, *options):
+    text = f"FROM {IMAGE}\\nRUN echo {name} >/which\\n"
+    made = subprocess.run(["podman", "build", "-q", "--no-cache", *options, "-t", name, "-f", "-"], input=text, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    return made.stdout.strip()
+def launch(image): box.run(spec("sb-image", "sh", "-c", "cat /which; sleep 60", image=image))
+told = {"refused": []}
+for key in ("io.podman.annotations.checkpoint.runtime.name", "run.oci.seccomp_bpf_data", "terok.sandbox.sidecar"):
+    build("sb-evil", "--annotation", f"{key}=/x")
+    told["refused"].append(refusal(lambda: launch("sb-evil")).splitlines()[0])
+told["none"] = podman("ps", "-aq", "--filter", "name=sb-image").stdout
+first = build("sb-good")
+launch("sb-good")
+told["by_id"] = podman("inspect", "-f", "{{.Image}} {{.ImageName}}", "sb-image").stdout.split() == [first, "localhost/sb-good:latest"]
+time.sleep(0.15); launch("sb-good"); launch("sb-good")
+kept = (ROOT / "r/podman-images.json").stat().st_mtime_ns
+launch("sb-good")
+told["cached"] = (ROOT / "r/podman-images.json").stat().st_mtime_ns == kept
+podman("tag", "sb-evil", "sb-good")
+told["moved"] = refusal(lambda: launch("sb-good")) is not None
+podman("rm", "-af", "-t", "0"); podman("rmi", "-f", "sb-evil", first)
+told["gone"] = "image" in refusal(lambda: launch(first))
+tell(told)
+"""
+    )
+    assert told.pop("refused") == [
+        f"cannot run image `sb-evil`: its annotation or label `{key}` changes how containers run"
+        for key in ("io.podman.annotations.checkpoint.runtime.name", "run.oci.seccomp_bpf_data", "terok.sandbox.sidecar")
+    ]
+    assert told == {"none": "", "by_id": True, "cached": True, "moved": True, "gone": True}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from double import FakePodman
+from double import IMAGE_ID, FakePodman
 from terok_native import _lib
 from terok_sandbox import SandboxConfig, cli, doctor, launch
 from terok_sandbox.commands import COMMANDS, wiring
@@ -217,7 +217,8 @@ class TestRun:
         launch.exec_podman(["--name", "c1"], words)
         (program, argv) = called[0]
         assert program == str((podman.folder / "podman").resolve())
-        assert argv == ["podman", "run", "--name", "c1", *words]
+        pinned = ["-it", "--rm", "--pull=never", IMAGE_ID, "prog", "--name", "x"]
+        assert argv == ["podman", "run", "--name", "c1", *pinned]
 
     # improves: 22-S6-token-out-of-sight
     def test_tokens_are_no_words(self, cfg: SandboxConfig, called: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
