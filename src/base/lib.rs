@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod connect;
 pub mod edit;
 pub mod env;
 pub mod fault;

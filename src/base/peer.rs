@@ -20,6 +20,19 @@ pub fn is_ours(peer: SocketAddr, local: SocketAddr) -> bool {
     found == Some(us)
 }
 
+/// True when a socket of our own effective user listens on this port of 127.0.0.1.
+pub fn is_our_listener(port: u16) -> bool {
+    const LISTEN: &str = "0A";
+    let (local, remote) =
+        (format!("{}:{port:04X}", hex(Ipv4Addr::LOCALHOST)), format!("{}:0000", hex(Ipv4Addr::UNSPECIFIED)));
+    let Ok(table) = File::open("/proc/net/tcp") else { return false };
+    let us = rustix::process::geteuid().as_raw().to_string();
+    BufReader::new(table).lines().skip(1).map_while(Result::ok).any(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        fields.get(1..4) == Some(&[local.as_str(), remote.as_str(), LISTEN]) && fields.get(7) == Some(&us.as_str())
+    })
+}
+
 /// The table prints addresses as native-endian words of the network-order bytes.
 fn hex(ip: Ipv4Addr) -> String {
     format!("{:08X}", u32::from_ne_bytes(ip.octets()))
@@ -58,6 +71,7 @@ mod tests {
         let (_kept, peer) = listener.accept().unwrap();
         assert_eq!(peer, plain.local_addr().unwrap());
         assert!(is_ours(peer, local));
+        assert!(is_our_listener(local.port()) && !is_our_listener(plain.local_addr().unwrap().port()));
         let nobody = SocketAddr::new(peer.ip(), 1);
         assert!(!is_ours(nobody, local));
         if let Ok(mapped) = TcpStream::connect(("::ffff:127.0.0.1", local.port())) {

@@ -33,8 +33,22 @@ pub fn start_time(pid: i32) -> Option<u64> {
 }
 
 /// True when the process is alive and supervises this container.
+///
+/// A container's own process can give itself any command line, but it lives in another pid namespace.
 pub fn supervises(pid: i32, container: &str) -> bool {
-    command_line(pid).is_some_and(|arguments| is_supervisor_of(&arguments, container))
+    command_line(pid).is_some_and(|arguments| is_supervisor_of(&arguments, container)) && !is_contained(pid)
+}
+
+/// True for a process in a pid namespace below ours.
+fn is_contained(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    depth(&status) > 1
+}
+
+/// In how many pid namespaces, from ours down, the process of this status has a number. Old kernels do not report it.
+fn depth(status: &str) -> usize {
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    line.map_or(0, |numbers| numbers.split_ascii_whitespace().count())
 }
 
 fn is_supervisor_of(arguments: &[String], container: &str) -> bool {
@@ -165,6 +179,15 @@ mod tests {
         ] {
             assert_eq!(is_supervisor_of(&line(text), "abc"), expected, "{text}");
         }
+    }
+
+    // holds: supervision-proof-real
+    #[test]
+    fn process_of_a_container_is_told_by_its_numbers() {
+        assert_eq!(depth("Name:\tx\nNSpid:\t4711\t7\nNSpgid:\t1\t1\t1\n"), 2);
+        assert_eq!(depth("Name:\tx\nNSpid:\t4711\n"), 1);
+        assert_eq!(depth("Name:\tx\n"), 0);
+        assert!(!is_contained(std::process::id().cast_signed()));
     }
 
     #[test]

@@ -7,8 +7,9 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -17,6 +18,8 @@ use crate::fault::{Fault, Kind};
 
 /// Connections the kernel queues before we accept them.
 const BACKLOG: i32 = 128;
+/// How long to wait for a place in the queue of a listener that may have the name already.
+const PROBE: Duration = Duration::from_secs(1);
 /// Label that the policy module lets containers connect to.
 const SELINUX_LABEL: &str = "system_u:object_r:terok_socket_t:s0";
 const SELINUX_ROOT: &str = "/sys/fs/selinux/enforce";
@@ -169,7 +172,7 @@ fn clear_dead_socket(path: &Path) -> Result<(), SocketError> {
     if !kind.is_socket() {
         return Err(SocketError::NotASocket(path.to_owned()));
     }
-    match UnixStream::connect(path) {
+    match crate::connect::connect_unix(path, PROBE) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path).map_err(failed),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Ok(_) | Err(_) => Err(SocketError::InUse(path.to_owned())),

@@ -52,7 +52,7 @@ fn pid_files(state_root: &Path) -> Vec<(String, PathBuf)> {
     files.sort();
     let container = |path: &Path| {
         let name = path.file_name()?.to_str()?;
-        Some(name.strip_prefix("supervisor-")?.strip_suffix(".pid")?.to_owned())
+        Some(supervised_id(name)?.to_owned())
     };
     files.into_iter().filter_map(|path| Some((container(&path)?, path))).collect()
 }
@@ -67,6 +67,29 @@ fn kill(id: String, path: &Path) -> (String, Option<String>) {
     };
     let _ = std::fs::remove_file(path);
     (id, trouble)
+}
+
+/// The process that supervises a container by its full identifier, as recorded outside the container's reach.
+pub(crate) fn supervisor(state_root: &Path, id: &str) -> Option<i32> {
+    base::ident::check_segment("container id", id).ok()?;
+    let pid = read_pid(&state_root.join("pids").join(format!("supervisor-{id}.pid"))).ok()?;
+    base::pid::supervises(pid, id).then_some(pid)
+}
+
+/// True while a live supervisor has the sidecar of this container, whichever podman store the container is in.
+pub(crate) fn is_supervised(state_root: &Path, container_name: &str) -> bool {
+    let sidecar = Path::new(wire::sidecar::DIRECTORY).join(format!("{container_name}.json"));
+    let serves =
+        |pid| base::pid::command_line(pid).is_some_and(|all| all.iter().any(|a| Path::new(a).ends_with(&sidecar)));
+    entries(&state_root.join("pids")).iter().any(|path| {
+        let id = path.file_name().and_then(|name| name.to_str()).and_then(supervised_id);
+        id.and_then(|id| supervisor(state_root, id)).is_some_and(serves)
+    })
+}
+
+/// The identifier in a pid file's name.
+fn supervised_id(file_name: &str) -> Option<&str> {
+    file_name.strip_prefix("supervisor-")?.strip_suffix(".pid").filter(|id| !id.is_empty())
 }
 
 fn read_pid(path: &Path) -> io::Result<i32> {
@@ -115,7 +138,7 @@ fn sweep_older(state_root: &Path, runtime_dir: &Path, exists: &dyn Fn(&str) -> b
     }
     for path in entries(&state_root.join("pids")) {
         let name = path.file_name().and_then(|s| s.to_str()).unwrap_or_default();
-        let id = name.strip_prefix("supervisor-").and_then(|n| n.strip_suffix(".pid")).unwrap_or_default().to_owned();
+        let id = supervised_id(name).unwrap_or_default().to_owned();
         let alive = read_pid(&path).is_ok_and(|pid| base::pid::supervises(pid, &id));
         if !id.is_empty() && !alive && stray(&path, &id) {
             removed.extend(std::fs::remove_file(&path).is_ok().then_some(path));

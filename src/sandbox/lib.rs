@@ -29,6 +29,8 @@ pub mod spec;
 pub mod stamp;
 pub mod stray;
 pub mod supervision;
+#[cfg(test)]
+mod testing;
 pub mod undo;
 
 pub use fault::LaunchError;

@@ -1,8 +1,8 @@
 //! Clears away what containers left that were removed behind our back, by `podman rm` or `podman system reset`.
 //!
 //! Invariants: at most one look in ten minutes for one state directory; nothing younger than an hour is touched; nothing
-//! at all when podman cannot list its containers. A container of another store whose supervisor runs counts as there,
-//! and so does one that was prepared to be run by hand: nobody knows when that will be.
+//! at all when podman cannot list its containers. A container of another store whose supervisor runs counts as present.
+//! So does one that was prepared to be run by hand at an unknown later time.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::Metadata;
@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use podman::Podman;
 
-use crate::hooksweep::STRAY_AGE;
+use crate::hooksweep::{STRAY_AGE, is_supervised};
 use crate::spec::Place;
 use crate::undo::{Revoke, Undone, forget};
 use crate::{hook, journal, private};
@@ -39,7 +39,7 @@ fn sweep_older(place: &Place, podman: &Podman, revoke: Revoke, least: Duration) 
         return Vec::new();
     }
     let Some(there) = containers(podman) else { return Vec::new() };
-    let stays = |name: &str| there.contains(name) || is_prepared(place, name) || is_served(place, name);
+    let stays = |name: &str| there.contains(name) || is_prepared(place, name) || is_supervised(&place.state_dir, name);
     let gone = suspects.into_iter().filter(|name| !stays(name));
     let undone = gone.filter_map(|name| forget(place, podman, &name, revoke).ok().flatten()).collect();
     hook::sweep(&place.state_dir, &place.runtime_dir, &stays);
@@ -76,12 +76,6 @@ fn containers(podman: &Podman) -> Option<HashSet<String>> {
 
 fn is_prepared(place: &Place, name: &str) -> bool {
     base::ident::check_container_name(name).is_ok() && place.run_state(name).join(PREPARED).exists()
-}
-
-/// Whether somebody listens on the socket of that container.
-fn is_served(place: &Place, name: &str) -> bool {
-    let socket = place.container_runtime_dir(name).join("vault.sock");
-    std::os::unix::net::UnixStream::connect(socket).is_ok()
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -162,10 +156,14 @@ mod tests {
         std::fs::write(&record, "{}").unwrap();
         assert!(sweep_older(&bench.place, &bench.podman, &mut |_| Ok(()), Duration::ZERO).is_empty());
         std::fs::remove_file(record).unwrap();
-        let socket = bench.place.container_runtime_dir("gone").join("vault.sock");
-        let _listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+        let supervisor = crate::testing::Supervisor::start(&bench.place, "gone");
         assert!(sweep_older(&bench.place, &bench.podman, &mut |_| Ok(()), Duration::ZERO).is_empty());
         assert!(bench.place.sidecar("gone").exists());
+        drop(supervisor);
+        let socket = bench.place.container_runtime_dir("gone").join("vault.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+        let undone = sweep_older(&bench.place, &bench.podman, &mut |_| Ok(()), Duration::ZERO);
+        assert_eq!(undone.len(), 1, "a socket that the container left proves nothing");
     }
 
     #[test]

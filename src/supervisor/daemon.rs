@@ -75,8 +75,33 @@ fn begin(order: &Order, sidecar: wire::sidecar::Sidecar) -> Result<Rest, Supervi
     };
     let container = Watched::new(init, &order.container)?;
     let services = compose(&sidecar, &order.container, init)?;
-    paths::private_dir(&sidecar.container_runtime_dir())?;
+    let directory = sidecar.container_runtime_dir();
+    paths::private_dir(&directory)?;
+    for name in paths::SOCKETS {
+        clear_obstacle(&directory, name)
+            .map_err(|source| SupervisorError::Directory { path: directory.clone(), source })?;
+    }
     Ok((sidecar, container, services))
+}
+
+/// Frees a socket's name of whatever else the container left there. The name is a single component, so no link is
+/// followed. A directory is renamed, because removing a large one could take longer than a start may.
+fn clear_obstacle(directory: &Path, name: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    let path = directory.join(name);
+    match std::fs::symlink_metadata(&path).map(|meta| meta.file_type()) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(kind) if kind.is_socket() => Ok(()),
+        Ok(kind) if kind.is_dir() => set_aside(directory, name),
+        Ok(_) => std::fs::remove_file(&path),
+    }
+}
+
+/// The new name cannot be foreseen, so the container cannot have taken it.
+fn set_aside(directory: &Path, name: &str) -> std::io::Result<()> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    std::fs::rename(directory.join(name), directory.join(format!("{name}.{}.aside", now.as_nanos())))
 }
 
 /// A lock that was taken here is not ours to remove when somebody else holds it.
@@ -124,6 +149,24 @@ pub fn identity(executable: &Path, root: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // holds: container-stays-startable
+    #[test]
+    fn names_of_sockets_are_cleared_of_anything_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("vault.sock/deep/down")).unwrap();
+        std::fs::write(at("ssh-agent.sock"), "").unwrap();
+        std::os::unix::fs::symlink("/etc", at("gate-server.sock")).unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(at("live.sock")).unwrap();
+        for name in ["vault.sock", "ssh-agent.sock", "gate-server.sock", "live.sock", "absent.sock"] {
+            clear_obstacle(dir.path(), name).unwrap();
+            assert_eq!(at(name).symlink_metadata().is_ok(), name == "live.sock", "{name}");
+        }
+        let left = std::fs::read_dir(dir.path()).unwrap().flatten();
+        let aside: Vec<_> = left.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+        assert!(aside.len() == 1 && aside[0].join("deep/down").is_dir(), "{aside:?}");
+    }
 
     #[test]
     fn identity_is_beside_the_installed_hooks() {

@@ -135,12 +135,21 @@ def test_names_and_ports_that_cannot_be_bound(site: Site) -> None:
     assert done.returncode == 0 and f"127.0.0.1:{port} 127.0.0.1:{signer}" in site.hook_log
 
 
-def test_files_in_the_way_of_a_socket_stay(site: Site) -> None:
-    sidecar = site.sidecar("c1")
-    site.socket("c1").write_text("keep")
-    done = site.hook("createRuntime", CID, sidecar, site.container())
-    assert done.returncode == 3 and "is not a socket" in done.stderr
-    assert site.socket("c1").read_text() == "keep"
+# holds: container-stays-startable
+@pytest.mark.parametrize("kind", ["file", "directory", "link"])
+def test_obstacle_left_by_the_container_does_not_keep_it_from_starting(site: Site, kind: str) -> None:
+    sidecar, elsewhere = site.sidecar("c1"), site.state / "elsewhere"
+    elsewhere.write_text("keep")
+    directory = site.socket("c1").parent
+    for name in ("vault.sock", "ssh-agent.sock"):
+        if kind == "directory":
+            (directory / name / "deep").mkdir(parents=True)
+        elif kind == "file":
+            (directory / name).write_text("")
+        else:
+            (directory / name).symlink_to(elsewhere)
+    assert site.hook("createRuntime", CID, sidecar, site.container()).returncode == 0
+    assert request(site.socket("c1")) == 503 and elsewhere.read_text() == "keep"
 
 
 def test_poststop_ends_a_supervisor_and_removes_what_it_left(site: Site) -> None:
