@@ -7,11 +7,12 @@ use serde_json::Value;
 
 /// Which rooms a room uses, and whether it has a runtime (tokio). Exact: an arrow nobody walks is taken out.
 const ARROWS: &[(&str, &[&str], bool)] = &[
-    ("terok-agents", &["terok-base", "terok-wire"], false),
+    ("terok-agents", &["terok-base", "terok-home", "terok-wire"], false),
     ("terok-base", &[], false),
     ("terok-broker", &["terok-base", "terok-server", "terok-vault", "terok-wire"], true),
     ("terok-egress", &["terok-base", "terok-nft", "terok-shield"], true),
     ("terok-gate", &["terok-base", "terok-mirror", "terok-server"], true),
+    ("terok-home", &["terok-base"], false),
     ("terok-images", &["terok-base", "terok-podman"], false),
     ("terok-mirror", &["terok-base"], false),
     ("terok-nft", &["terok-base"], false),
@@ -28,6 +29,7 @@ const ARROWS: &[(&str, &[&str], bool)] = &[
             "terok-broker",
             "terok-egress",
             "terok-gate",
+            "terok-home",
             "terok-nft",
             "terok-server",
             "terok-shield",

@@ -188,12 +188,14 @@ def write_sidecar(
     project_id: str = "", task_id: str = "", dossier_path: Path | None = None, gate_base_path: Path | None = None,
     gate_token: str | None = None, gate_port: int | None = None, gate_scope: str = "", token_scope: str = "",
     token_subject: str = "", credential_set: str = "", shared_logins: tuple[str, ...] | None = None,
+    home_dir: Path | None = None,
 ) -> Path | None:  # fmt: skip
     """Writes the container's sidecar, 0600 and complete; ``None`` with a warning on stderr when it cannot be written.
 
     *gate_scope* names the one repository that the gate serves. *token_scope* and *token_subject* are those of the
     container's phantom tokens: its supervisor honours no other's. *shared_logins* names the providers whose shared
     login the container has (``None``: not known, all are honoured); *credential_set* is the set they are read from.
+    *home_dir* holds its copies of the agent folders, from which the supervisor's hook takes settings over at its end.
     Raises ``ValueError`` for a name that is not one plain path component, or for members that no supervisor accepts.
     """
     tcp = cfg.services_mode == "tcp"
@@ -217,6 +219,8 @@ def write_sidecar(
     members |= {"token_scope": token_scope, "token_subject": token_subject, "credential_set": credential_set}
     if shared_logins is not None:
         members["shared_logins"] = list(shared_logins)
+    if home_dir is not None:
+        members["home_dir"] = str(home_dir)
     try:
         return Path(_native().sandbox_write_sidecar(_place(cfg), members))
     except OSError as error:

@@ -108,7 +108,7 @@ fn open(spec: &Spec) -> Result<(Dir, PathBuf), AgentError> {
     let dir = task.and_then(|task| task.ensure_below(DIRECTORY, 0o700)).map_err(AgentError::file("create", &path))?;
     rustix::fs::fchmod(dir.as_fd(), Mode::from_raw_mode(0o700))
         .map_err(std::io::Error::from)
-        .and_then(|()| shared::hand_over(&dir))
+        .and_then(|()| home::owner::hand_over(dir.as_fd()))
         .map_err(AgentError::file("make private", &path))?;
     Ok((dir, path))
 }

@@ -62,6 +62,9 @@ pub struct Spec {
     pub shared_dir: Option<PathBuf>,
     pub shared_mount: String,
     pub envs_dir: PathBuf,
+    /// Where the container's own copies of the shared folders are kept; without it the shared ones are mounted.
+    #[serde(default)]
+    pub home_dir: Option<PathBuf>,
     #[serde(default)]
     pub installed: Option<Vec<String>>,
 }

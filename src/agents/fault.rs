@@ -152,6 +152,9 @@ pub enum AgentError {
         /// Reason.
         why: String,
     },
+    /// The private copies of the agent folders could not be prepared.
+    #[error(transparent)]
+    Home(#[from] home::HomeError),
     /// The container environment was asked for with an unusable value.
     #[error("`{field}` is {value}: {why}")]
     Spec {
@@ -192,6 +195,7 @@ impl Fault for AgentError {
             Self::File { .. } => "agent-file",
             Self::SharedMount { .. } => "shared-mount",
             Self::Patch { .. } => "config-patch",
+            Self::Home(error) => error.code(),
             Self::Spec { .. } => "environment-spec",
         }
     }
@@ -202,6 +206,7 @@ impl Fault for AgentError {
             Self::SharedMount { path, .. } => {
                 Some(format!("a container may have put it there; inspect and remove `{}`", path.display()))
             }
+            Self::Home(error) => error.hint(),
             Self::UnknownProvider { .. } => Some("`terok-executor agents list` shows what can be run".into()),
             Self::File { source, path, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some(format!("check the ownership of `{}`", path.display()))
@@ -230,6 +235,7 @@ impl Fault for AgentError {
             Self::Wrapper { .. } => Kind::Runtime,
             Self::Patch { .. } => Kind::ConfigPatch,
             Self::File { .. } => Kind::Os,
+            Self::Home(error) => error.kind(),
         }
     }
 }

@@ -143,6 +143,10 @@ pub struct MountDef {
     pub credential_file: String,
     #[serde(default)]
     pub provider: String,
+    #[serde(default)]
+    pub private: Vec<String>,
+    #[serde(default)]
+    pub flows_back: home::Rules,
 }
 
 /// How an entry gets into the image.

@@ -233,6 +233,8 @@ fn add_mounts(roster: &mut Roster, name: &str, label: &str, raw: &RawAgent) {
             label: format!("{label} config"),
             credential_file: raw.vault.as_ref().map(|v| v.credential_file.clone()).unwrap_or_default(),
             provider: name.to_owned(),
+            private: raw.auth.as_ref().map(|auth| auth.private.clone()).unwrap_or_default(),
+            flows_back: raw.auth.as_ref().map(|auth| auth.flows_back.clone()).unwrap_or_default(),
         });
     }
     offered.extend(raw.mounts.iter().map(|mount| MountDef {
@@ -241,6 +243,8 @@ fn add_mounts(roster: &mut Roster, name: &str, label: &str, raw: &RawAgent) {
         label: mount.label.clone().unwrap_or_else(|| name.to_owned()),
         credential_file: String::new(),
         provider: String::new(),
+        private: mount.private.clone(),
+        flows_back: mount.flows_back.clone(),
     }));
     for mount in offered {
         if !roster.mounts.iter().any(|known| known.host_dir == mount.host_dir) {

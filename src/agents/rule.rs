@@ -166,10 +166,17 @@ fn check_auth(agent: &RawAgent) -> Result<(), Broken> {
     for file in auth.post_capture_state.keys() {
         relative("auth.post_capture_state", file)?;
     }
+    copied("auth.private", &auth.private, "auth.flows_back", &auth.flows_back)?;
     match &auth.auth_key {
         Some(key) => variable("auth.auth_key.env_var", &key.env_var),
         None => Ok(()),
     }
+}
+
+/// Paths below a shared folder: what is never copied, and what flows back.
+fn copied(private: &str, paths: &[String], flows_back: &str, rules: &home::Rules) -> Result<(), Broken> {
+    paths.iter().try_for_each(|path| relative(private, path))?;
+    rules.keys().try_for_each(|file| relative(flows_back, file))
 }
 
 fn check_vault(agent: &RawAgent) -> Result<(), Broken> {
@@ -210,6 +217,7 @@ fn check_mounts(agent: &RawAgent) -> Result<(), Broken> {
     for mount in &agent.mounts {
         segment("mounts.host_dir", &mount.host_dir)?;
         container_path("mounts.container_path", &mount.container_path)?;
+        copied("mounts.private", &mount.private, "mounts.flows_back", &mount.flows_back)?;
     }
     Ok(())
 }
@@ -248,6 +256,12 @@ mod tests {
             ("vault.phantom_env", vault("phantom_env", json!({"A B": true}))),
             ("mounts.host_dir", json!({"mounts": [{"host_dir": "../../x", "container_path": "/x"}]})),
             ("mounts.container_path", json!({"mounts": [{"host_dir": "x", "container_path": "/x/../y"}]})),
+            (
+                "mounts.flows_back",
+                json!({"mounts": [
+                    {"host_dir": "x", "container_path": "/x", "flows_back": {"../x": {"a": "flag"}}}
+                ]}),
+            ),
             ("git_identity.name", json!({"git_identity": {"name": "a\nb"}})),
         ] {
             assert_eq!(verdict(value.clone()).unwrap_err().0, key, "{value}");

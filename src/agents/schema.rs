@@ -203,6 +203,10 @@ pub struct Auth {
     pub host_dir: String,
     pub container_mount: String,
     #[serde(default)]
+    pub private: Vec<String>,
+    #[serde(default)]
+    pub flows_back: home::Rules,
+    #[serde(default)]
     pub command: Option<Vec<String>>,
     #[serde(default)]
     pub auth_key: Option<AuthKey>,
@@ -367,6 +371,10 @@ pub struct Help {
 pub struct Mount {
     pub host_dir: String,
     pub container_path: String,
+    #[serde(default)]
+    pub private: Vec<String>,
+    #[serde(default)]
+    pub flows_back: home::Rules,
     #[serde(default)]
     pub label: Option<String>,
 }

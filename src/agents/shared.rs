@@ -4,23 +4,18 @@
 //! lock file, outside every mounted directory, serialises changes; new entries belong to the container's user.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use base::file::Dir;
 use base::lock::Lock;
-use rustix::fs::{AtFlags, FileType, Gid, Uid};
+use home::owner::{hand_over, hand_over_entry};
+use rustix::fs::FileType;
 use serde_json::{Map, Value};
 
 use crate::fault::AgentError;
 
-/// Uid and gid of the user in the container.
-const DEV: u32 = 1000;
 /// Largest settings file we change, in bytes.
 pub const SIZE_LIMIT: u64 = 16 * 1024 * 1024;
-const LOCK_FILE: &str = ".terok-mounts.lock";
-const LOCK_LIMIT: Duration = Duration::from_secs(30);
 
 /// Creates and opens the directory that holds the shared ones.
 ///
@@ -37,8 +32,7 @@ pub fn open_base(mounts: &Path) -> Result<Dir, AgentError> {
 /// # Errors
 /// [`AgentError::File`], also when another process keeps the lock for long.
 pub fn lock(mounts: &Path) -> Result<Lock, AgentError> {
-    let path = mounts.join(LOCK_FILE);
-    Lock::acquire(&path, LOCK_LIMIT).map_err(AgentError::file("lock", path))
+    home::collect::lock(mounts).map_err(AgentError::file("lock", home::collect::lock_path(mounts)))
 }
 
 /// Creates (0700) and opens a directory some levels below `parent`; `path` is for messages.
@@ -52,7 +46,7 @@ pub fn ensure_dir(parent: &Dir, parts: &[&str], path: &Path) -> Result<Dir, Agen
         let fresh = above.entry_type(part).map_err(AgentError::file("look at", path))?.is_none();
         let dir = above.ensure_below(part, 0o700).map_err(|error| refuse(path, error))?;
         if fresh {
-            hand_over(&dir).map_err(AgentError::file("give away", path))?;
+            hand_over(dir.as_fd()).map_err(AgentError::file("give away", path))?;
         }
         current = Some(dir);
     }
@@ -82,31 +76,6 @@ pub fn ensure_file(dir: &Dir, name: &str, path: &Path) -> Result<(), AgentError>
     match look(dir)? {
         Some(FileType::RegularFile) => Ok(()),
         _ => Err(AgentError::SharedMount { path: path.to_owned(), why: "it is not a plain file".into() }),
-    }
-}
-
-/// Gives an open directory to the container's user, when we are root and the container is not.
-///
-/// A rootless container maps its user to ours, so there is nothing to do then.
-///
-/// # Errors
-/// The operating system's.
-pub fn hand_over(dir: &Dir) -> io::Result<()> {
-    match base::user::is_really_root() {
-        true => Ok(rustix::fs::fchown(dir.as_fd(), Some(Uid::from_raw(DEV)), Some(Gid::from_raw(DEV)))?),
-        false => Ok(()),
-    }
-}
-
-/// As [`hand_over`], for one entry of a directory; a link is given away itself.
-///
-/// # Errors
-/// The operating system's.
-pub fn hand_over_entry(dir: &Dir, name: &str) -> io::Result<()> {
-    let (uid, gid) = (Some(Uid::from_raw(DEV)), Some(Gid::from_raw(DEV)));
-    match base::user::is_really_root() {
-        true => Ok(rustix::fs::chownat(dir.as_fd().as_fd(), name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?),
-        false => Ok(()),
     }
 }
 

@@ -38,9 +38,10 @@ pub fn children(root: &Path) -> Vec<String> {
     names
 }
 
-/// Bytes of a task's workspace and of its agent configuration.
+/// Bytes of a task's workspace, and of its agent configuration with its copies of the shared directories.
 pub fn task(dir: &Path) -> (u64, u64) {
-    (tree_size(&dir.join("workspace-dangerous")), tree_size(&dir.join(crate::config_dir::DIRECTORY)))
+    let own = [crate::config_dir::DIRECTORY, "agent-home"].map(|name| tree_size(&dir.join(name)));
+    (tree_size(&dir.join("workspace-dangerous")), own.iter().sum())
 }
 
 #[cfg(test)]

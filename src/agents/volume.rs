@@ -1,7 +1,8 @@
 //! The volumes of an agent's container, and the shared directories made ready for them.
 //!
-//! Invariants: only what the image's agents need is mounted, when that is known; a credential file is read-only unless
-//! its provider is exposed; nothing below the mounts base that is not plain is ever mounted.
+//! Invariants: only what the image's agents need is mounted, when that is known; a container gets copies of the shared
+//! directories of its own; a credential file is read-only unless its provider is exposed; nothing below the mounts base
+//! that is not plain is ever mounted.
 
 use std::path::{Path, PathBuf};
 
@@ -38,11 +39,12 @@ impl Volume {
     }
 }
 
-/// Checks the specification, makes the shared directories ready, patches their settings, and lists the volumes.
+/// Checks the specification, makes the shared directories ready, patches their settings, copies them for this container,
+/// and lists the volumes.
 ///
 /// # Errors
-/// [`AgentError::Spec`], [`AgentError::SharedMount`], [`AgentError::Patch`] (the container must not start), or those of
-/// the file operations.
+/// [`AgentError::Spec`], [`AgentError::SharedMount`], [`AgentError::Patch`], [`AgentError::Home`] (the container must not
+/// start), or those of the file operations.
 pub fn prepare(spec: &Spec, roster: &Roster, services: &Services) -> Result<Vec<Volume>, AgentError> {
     check(spec)?;
     if spec.unrestricted {
@@ -50,11 +52,12 @@ pub fn prepare(spec: &Spec, roster: &Roster, services: &Services) -> Result<Vec<
     }
     let mounts: Vec<&MountDef> = roster.mounts.iter().filter(|mount| is_needed(mount, spec, roster)).collect();
     let base = shared::open_base(&spec.envs_dir)?;
+    let copies = spec.home_dir.as_ref().unwrap_or(&spec.envs_dir);
     let mut volumes = vec![Volume::private(&spec.workspace_host_path, CONTAINER_WORKSPACE)];
     for mount in &mounts {
         let path = spec.envs_dir.join(&mount.host_dir);
         let dir = shared::ensure_dir(&base, &[&mount.host_dir], &path)?;
-        volumes.push(Volume::shared(path.clone(), &mount.container_path, false));
+        volumes.push(Volume::shared(copies.join(&mount.host_dir), &mount.container_path, false));
         if mount.credential_file.is_empty() || spec.expose_credential_providers.contains(&mount.provider) {
             continue;
         }
@@ -66,7 +69,15 @@ pub fn prepare(spec: &Spec, roster: &Roster, services: &Services) -> Result<Vec<
         }
         volumes.push(Volume::shared(file, &format!("{}/{}", mount.container_path, mount.credential_file), true));
     }
-    apply_patches(spec, roster, services, &mounts)?;
+    apply_patches(spec, roster, services, &mounts, &spec.envs_dir)?;
+    if let Some(home) = &spec.home_dir {
+        let folders: Vec<home::Folder> = mounts.iter().map(|mount| folder(mount, spec)).collect();
+        for warning in home::prepare(home, &spec.envs_dir, &folders)? {
+            base::notice::leave_for("agents", &warning);
+        }
+        // A copy that was made for an earlier launch may lack what the shared directory got since.
+        apply_patches(spec, roster, services, &mounts, home)?;
+    }
     if let Some(config) = &spec.agent_config_dir {
         volumes.push(Volume::private(config, CONFIG_MOUNT));
     }
@@ -90,6 +101,20 @@ fn check(spec: &Spec) -> Result<(), AgentError> {
     }
 }
 
+/// How a mount is copied; the tokens of a login flow back only where the provider's login is exposed.
+fn folder(mount: &MountDef, spec: &Spec) -> home::Folder {
+    let exposed = spec.expose_credential_providers.contains(&mount.provider);
+    let mut flows_back = mount.flows_back.clone();
+    flows_back.values_mut().for_each(|keys| keys.retain(|_, shape| exposed || *shape != home::Shape::Login));
+    flows_back.retain(|_, keys| !keys.is_empty());
+    home::Folder {
+        name: mount.host_dir.clone(),
+        private: mount.private.clone(),
+        flows_back,
+        credential_file: mount.credential_file.clone(),
+    }
+}
+
 /// True when the image may hold something that looks into the mount.
 fn is_needed(mount: &MountDef, spec: &Spec, roster: &Roster) -> bool {
     let Some(installed) = spec.installed.as_deref().filter(|names| !names.is_empty()) else { return true };
@@ -110,12 +135,18 @@ fn owner<'a>(mount: &'a MountDef, roster: &'a Roster) -> Option<&'a str> {
     names.filter(fits).max_by_key(|name| name.len()).map(String::as_str)
 }
 
-fn apply_patches(spec: &Spec, roster: &Roster, services: &Services, mounts: &[&MountDef]) -> Result<(), AgentError> {
+fn apply_patches(
+    spec: &Spec,
+    roster: &Roster,
+    services: &Services,
+    mounts: &[&MountDef],
+    base: &Path,
+) -> Result<(), AgentError> {
     let mounted = |name: &str| mounts.iter().any(|mount| mount.provider == name);
     let enabled = roster.vault_routes.keys().filter(|name| {
         mounted(name) && spec.enabled_vault_patch_providers.as_ref().is_none_or(|only| only.contains(name))
     });
     let disabled = spec.disabled_vault_patch_providers.clone().unwrap_or_default();
     let target = patch::Target { url: services.url(), socket: services.socket().to_owned() };
-    patch::apply(roster, &spec.envs_dir, enabled.cloned().collect(), &disabled, &target)
+    patch::apply(roster, base, enabled.cloned().collect(), &disabled, &target)
 }

@@ -137,8 +137,26 @@ fn poststop(state: &State, file: &SidecarFile) {
     if let Ok(sidecar) = file.read() {
         let folder = sidecar.container_runtime_dir();
         paths::SOCKETS.iter().for_each(|name| remove_socket(&folder.join(name)));
+        if let Some(home) = &sidecar.home_dir {
+            collect_settings(&file.root, home, &state.id);
+        }
     }
     note(&file.root, &format!("poststop {}: cleared", short(&state.id)));
+}
+
+/// Brings back the settings that the container changed in its copies of the agent folders.
+fn collect_settings(root: &Path, home: &Path, id: &str) {
+    let (changed, refused) = match home::collect(home) {
+        Ok(report) => (report.changed, report.refused),
+        Err(error) => (Vec::new(), vec![base::fault::explain(&error)]),
+    };
+    if !changed.is_empty() {
+        note(root, &format!("poststop {}: settings taken over: {}", short(id), changed.join(", ")));
+    }
+    for why in refused {
+        let text = base::text::sanitize_tty(&format!("poststop {}: {why}", short(id)));
+        let _ = diary::append(&paths::hook_log(root), "ERROR", "hook", &text);
+    }
 }
 
 fn note(root: &Path, text: &str) {

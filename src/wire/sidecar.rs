@@ -78,6 +78,8 @@ pub struct Sidecar {
     pub dossier_path: Option<PathBuf>,
     /// State directory of the container's firewall; without it the container has none.
     pub shield_state_dir: Option<PathBuf>,
+    /// Directory of the container's copies of the agent folders, from which settings flow back at its end.
+    pub home_dir: Option<PathBuf>,
     /// The launcher's own settings for [`AMBIENT`]; podman hands none of them on to a hook.
     pub environment: BTreeMap<String, String>,
 }
@@ -180,6 +182,7 @@ impl Sidecar {
             shared_logins: texts(object, "shared_logins")?,
             dossier_path: absolute(object, "dossier_path")?,
             shield_state_dir: absolute(object, "shield_state_dir")?,
+            home_dir: absolute(object, "home_dir")?,
             environment: environment(object)?,
         })
     }
@@ -223,6 +226,9 @@ impl Sidecar {
         }
         if let Some(logins) = &self.shared_logins {
             out.insert("shared_logins".into(), logins.clone().into());
+        }
+        if let Some(home) = &self.home_dir {
+            out.insert("home_dir".into(), path(home));
         }
         if !self.environment.is_empty() {
             let pinned = self.environment.iter();

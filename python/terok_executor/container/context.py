@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class LaunchContext:
         gate: Access to the git gate; ``None`` without one.
         shared_logins: Providers whose shared login is mounted.
         unrestricted: The agent may gain privileges inside its container.
+        home_dir: The container's copies of the agent folders; settings flow back from them at its end.
     """
 
     binding: TokenBinding | None = None
@@ -58,6 +60,7 @@ class LaunchContext:
     gate: GateGrant | None = None
     shared_logins: tuple[str, ...] = ()
     unrestricted: bool = True
+    home_dir: Path | None = None
 
 
 def shared_logins(roster: AgentRoster, volumes: Iterable[VolumeSpec]) -> tuple[str, ...]:
@@ -96,6 +99,7 @@ def resolve(
         # Of several credential sets none can be said to be the one that shared logins are read from.
         shared_logins=given.shared_logins if binding is None or binding.credential_set else (),
         unrestricted=given.unrestricted and unrestricted,
+        home_dir=given.home_dir,
     )
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from terok_executor.roster import AgentRoster
 
 _log = logging.getLogger(__name__)
+#: Directory of the private copies, in the task's.
+HOME_DIR = "agent-home"
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class ContainerEnvSpec:
     """What to assemble. ``installed`` names the entries in the image; ``None`` or empty means unknown: mount all.
 
     ``gate`` is the container's access to the git gate; ``code_repo`` or ``clone_from`` then hold its address.
+    ``home_dir`` is where the task's private copies of the shared directories are kept; default: ``agent-home`` in
+    ``task_dir``.
     """
 
     task_id: str
@@ -59,6 +66,7 @@ class ContainerEnvSpec:
     extra_volumes: tuple[VolumeSpec, ...] = ()
     installed: frozenset[str] | None = None
     gate: GateGrant | None = None
+    home_dir: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ def assemble_container_env(
     spec: ContainerEnvSpec, roster: AgentRoster, *, caller_manages_vault: bool = False,
     per_container: PerContainerResources | None = None,
 ) -> ContainerEnvResult:  # fmt: skip
-    """Make the shared directories ready, mint phantom tokens, and return what the container gets.
+    """Copy the shared directories for this container, mint phantom tokens, and return what the container gets.
 
     *caller_manages_vault* leaves out the tokens alone. The addresses are those of *per_container*, else of the
     configured transport.
@@ -88,6 +96,28 @@ def assemble_container_env(
         SystemExit: an argument cannot be used, a shared directory is not plain, or the vault is needed and locked.
         ValueError: two agents want one variable with different values.
     """
+    with _task_dir(spec) as task_dir:
+        return _assembled(spec, roster, task_dir, caller_manages_vault, per_container)
+
+
+@contextmanager
+def _task_dir(spec: ContainerEnvSpec) -> Iterator[Path]:
+    """The task's directory; one that is created here is removed when the assembly fails."""
+    if spec.task_dir:
+        yield spec.task_dir
+        return
+    made = Path(tempfile.mkdtemp(prefix=f"terok-executor-{spec.task_id}-"))
+    try:
+        yield made
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
+def _assembled(
+    spec: ContainerEnvSpec, roster: AgentRoster, task_dir: Path, caller_manages_vault: bool,
+    per_container: PerContainerResources | None,
+) -> ContainerEnvResult:  # fmt: skip
     from terok_native import _lib
 
     from terok_executor.integrations import sandbox as catalogue
@@ -96,7 +126,8 @@ def assemble_container_env(
     cfg = catalogue.SandboxConfig()
     services = _services(cfg, per_container)
     table = roster_mapping(roster)
-    plain = _plain(spec)
+    home = spec.home_dir or Path(task_dir) / HOME_DIR
+    plain = {**_plain(spec), "home_dir": str(home.absolute())}
     mounts = [
         catalogue.VolumeSpec(Path(v["host_path"]), v["container_path"], v["sharing"], v["read_only"])
         for v in _lib.agents_environment_prepare(plain, table, services)
@@ -107,14 +138,13 @@ def assemble_container_env(
     env = _lib.agents_environment_variables(plain, table, grants, services)
     if spec.gate is not None:
         env["TEROK_GATE_TOKEN"] = spec.gate.token
-    task_dir = spec.task_dir or Path(tempfile.mkdtemp(prefix=f"terok-executor-{spec.task_id}-"))
     volumes = (*mounts, *spec.extra_volumes)
-    return ContainerEnvResult(env, volumes, task_dir, _context(spec, roster, grants, volumes))
+    return ContainerEnvResult(env, volumes, task_dir, _context(spec, roster, grants, volumes, home))
 
 
 def _context(
-    spec: ContainerEnvSpec, roster: AgentRoster, grants: dict[str, Any], volumes: tuple[VolumeSpec, ...]
-) -> LaunchContext:
+    spec: ContainerEnvSpec, roster: AgentRoster, grants: dict[str, Any], volumes: tuple[VolumeSpec, ...], home: Path,
+) -> LaunchContext:  # fmt: skip
     from terok_executor.container.context import shared_logins
 
     tokens = [grant["token"] for grant in grants.get("providers", ())] + [grants.get("ssh_token")]
@@ -124,6 +154,7 @@ def _context(
         gate=spec.gate,
         shared_logins=shared_logins(roster, volumes),
         unrestricted=spec.unrestricted,
+        home_dir=home.absolute(),
     )
 
 

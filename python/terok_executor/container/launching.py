@@ -136,7 +136,7 @@ def _write_sidecar(
     from terok_executor.container.build import BuildError
     from terok_executor.container.sidecar import write_supervisor_sidecar
 
-    members["shared_logins"] = granted.shared_logins
+    members |= {"shared_logins": granted.shared_logins, "home_dir": granted.home_dir}
     if granted.gate is not None:
         members |= {
             "gate_base_path": cfg.gate_base_path,

@@ -439,12 +439,13 @@ class AgentRunner:
         **fields: Any,
     ) -> ContainerEnvResult:  # fmt: skip
         from terok_executor import paths
-        from terok_executor.container.env import ContainerEnvSpec, assemble_container_env
+        from terok_executor.container.env import HOME_DIR, ContainerEnvSpec, assemble_container_env
 
         spec = ContainerEnvSpec(
             task_id=plan.subject, provider_name=provider, workspace_host_path=self._workspace(plan, task_dir),
             code_repo=plan.code_repo, credential_scope=plan.scope, agent_config_dir=config_dir, task_dir=task_dir,
-            envs_dir=paths.mounts_dir(), gate=plan.gate, **fields,
+            envs_dir=paths.mounts_dir(), gate=plan.gate,
+            home_dir=self.sandbox.task_state_dir(plan.container) / f"{HOME_DIR}-{plan.run_id}", **fields,
         )  # fmt: skip
         return assemble_container_env(spec, self.roster, per_container=resources)
 

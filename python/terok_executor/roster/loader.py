@@ -269,7 +269,7 @@ def _from_mapping(loaded: dict[str, Any]) -> AgentRoster:
         _sidecar_specs=table("sidecar_specs", lambda fields: SidecarSpec(**fields)),
         _installs=table("installs", lambda f: InstallSpec(tuple(f["depends_on"]), f["run_as_root"], f["run_as_dev"])),
         _helps=table("helps", lambda fields: HelpSpec(**fields)),
-        _mounts=tuple(MountDef(**fields) for fields in loaded["mounts"]),
+        _mounts=tuple(MountDef(**{**fields, "private": tuple(fields["private"])}) for fields in loaded["mounts"]),
         _agent_names=tuple(loaded["agent_names"]),
         _all_names=tuple(loaded["all_names"]),
         _web_ingress=frozenset(loaded["web_ingress"]),

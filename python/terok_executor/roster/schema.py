@@ -17,6 +17,8 @@ ROSTER_VERSION = 1
 
 
 AuthMode = Literal["oauth", "api_key"]
+#: File below the shared directory, key of its JSON object, shape of the value.
+FlowsBack = dict[str, dict[str, Literal["flag", "number", "word", "words", "login"]]]
 
 
 class _Section(BaseModel):
@@ -103,6 +105,9 @@ class Auth(_Section):
 
     host_dir: str
     container_mount: str
+    # Paths that no other container gets, and what is taken over from a container's copy.
+    private: list[str] = Field(default_factory=list)
+    flows_back: FlowsBack = Field(default_factory=dict)
     command: list[str] | None = None
     auth_key: AuthKey | None = None
     banner_hint: str = ""
@@ -178,6 +183,9 @@ class Mount(_Section):
 
     host_dir: str
     container_path: str
+    # As in ``auth``.
+    private: list[str] = Field(default_factory=list)
+    flows_back: FlowsBack = Field(default_factory=dict)
     label: str | None = None
 
 

@@ -14,6 +14,9 @@ class MountDef:
     """A directory of the host that all containers share.
 
     ``credential_file`` is relative to it and mounted read-only over it; ``provider`` is the entry it authenticates.
+    A container gets a copy without the paths in ``private``; the keys in ``flows_back``, by file, are taken over from
+    the copy after the container's end when they have the shape given (``flag``, ``number``, ``word``, ``words``,
+    ``login``).
     """
 
     host_dir: str
@@ -21,6 +24,8 @@ class MountDef:
     label: str
     credential_file: str = ""
     provider: str = ""
+    private: tuple[str, ...] = ()
+    flows_back: dict[str, dict[str, str]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Assembly of environment and volumes, with a real vault and without one."""
 
 import dataclasses
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -110,6 +111,56 @@ def test_known_images_get_only_their_mounts(tmp_path):
     volumes = assemble_container_env(spec(tmp_path, installed=frozenset({"claude"})), load_roster()).volumes
     assert [v.container_path for v in volumes] == ["/workspace", "/home/dev/.claude", "/home/dev/.claude/.credentials.json"]
     assert [v.read_only for v in volumes] == [False, False, True]
+
+
+# holds: agent-folder-per-container
+def test_each_task_gets_copies_of_its_own(tmp_path):
+    shared = tmp_path / "m" / "_claude-config"
+    (shared / "projects" / "p").mkdir(parents=True)
+    (shared / "projects" / "p" / "s.jsonl").write_text("transcript of an earlier version")
+    (shared / "settings.json").write_text('{"model": "mine"}')
+    first, second = (
+        assemble_container_env(
+            spec(tmp_path, task_id=task, task_dir=tmp_path / task, installed=frozenset({"claude"})), load_roster()
+        )
+        for task in ("t1", "t2")
+    )
+    for result, task in ((first, "t1"), (second, "t2")):
+        home = tmp_path / task / "agent-home"
+        assert result.context.home_dir == home and home.stat().st_mode & 0o777 == 0o700
+        assert result.volumes[1].host_path == home / "_claude-config"
+        assert result.volumes[2] == VolumeSpec(shared / ".credentials.json", "/home/dev/.claude/.credentials.json", "shared", True)
+        assert json.loads((home / "_claude-config" / "settings.json").read_text())["model"] == "mine"
+        assert not (home / "_claude-config" / "projects").exists()
+    planted = tmp_path / "t1" / "agent-home" / "_claude-config" / "settings.json"
+    planted.write_text('{"hooks": {"SessionStart": []}}')
+    assemble_container_env(spec(tmp_path, task_id="t3", task_dir=tmp_path / "t3"), load_roster())
+    assert "hooks" not in (tmp_path / "t3" / "agent-home" / "_claude-config" / "settings.json").read_text()
+    # The task's own copy goes on.
+    assemble_container_env(spec(tmp_path, task_id="t1", task_dir=tmp_path / "t1"), load_roster())
+    assert "hooks" in planted.read_text()
+
+
+def test_login_of_an_exposed_provider_flows_back_and_no_other(tmp_path):
+    (tmp_path / "m" / "_claude-config").mkdir(parents=True)
+    login = tmp_path / "m" / "_claude-config" / ".credentials.json"
+    login.write_text('{"claudeAiOauth": {"accessToken": "old"}}')
+    copy = tmp_path / "agent-home" / "_claude-config" / ".credentials.json"
+    for exposed, expected in ((frozenset(), "old"), (frozenset({"claude"}), "new")):
+        for _relaunch in range(2):
+            fields = {"expose_credential_providers": exposed, "installed": frozenset({"claude"})}
+            assemble_container_env(spec(tmp_path, **fields), load_roster())
+            copy.write_text('{"claudeAiOauth": {"accessToken": "new"}, "mcpOAuth": {"x": "y"}}')
+        assemble_container_env(spec(tmp_path, **fields), load_roster())
+        assert json.loads(login.read_text()) == {"claudeAiOauth": {"accessToken": expected}}
+
+
+def test_failed_assembly_leaves_no_directory(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temp"))
+    (tmp_path / "temp").mkdir()
+    with pytest.raises(SystemExit):
+        assemble_container_env(spec(tmp_path, task_dir=None, shared_dir=Path(__file__)), load_roster())
+    assert list((tmp_path / "temp").iterdir()) == []
 
 
 def test_bad_arguments_and_planted_links(tmp_path):

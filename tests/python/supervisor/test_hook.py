@@ -34,6 +34,16 @@ def test_a_container_gets_a_supervisor_that_ends_with_it(site: Site) -> None:
     assert "the container has ended" in site.log(CID)
 
 
+def test_damaged_record_of_the_copies_is_logged_and_harms_no_end(site: Site) -> None:
+    home = site.folder / "home"
+    for folder in (home, site.state / "logs"):
+        folder.mkdir()
+    (home / "copies.json").write_text('{"version": 9}')
+    done = site.hook("poststop", CID, site.sidecar("c1", home_dir=str(home)))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"cannot read `{home}/copies.json`" in site.hook_log and "cleared" in site.hook_log
+
+
 # improves: 21-7.4-start-again
 def test_the_same_run_is_supervised_once_and_a_new_run_anew(site: Site) -> None:
     sidecar, first, second = site.sidecar("c1"), site.container(), site.container()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -65,6 +66,30 @@ def test_life_of_a_supervised_container(engine: Engine) -> None:
     engine.remove("c1")
     assert until(lambda: not site.supervisors(), SOON)
     assert (site.state / "sidecar" / "c1.json").exists()
+
+
+# holds: flow-back-at-every-end
+@pytest.mark.parametrize("end", ["by itself", "stopped", "removed"])
+def test_settings_of_the_copy_flow_back_at_the_end(engine: Engine, end: str) -> None:
+    site, shared, home = engine.site, engine.site.folder / "mounts", engine.site.folder / "home"
+    for folder in (shared / "_a", home / "_a"):
+        folder.mkdir(parents=True)
+    record = {"flows_back": {"state.json": {"theme": "word"}}}
+    (home / "copies.json").write_text(json.dumps({"version": 1, "mounts": str(shared), "folders": {"_a": record}}))
+    site.give_away()
+    write = """printf '{"theme": "light", "hooks": {}}' >/copy/state.json; printf x >/copy/plugin.js"""
+    command = ["sh", "-c", write if end == "by itself" else f"{write}; echo written; sleep 300"]
+    options = engine.options("c1", site.sidecar("c1", home_dir=str(home)))
+    engine.podman("run", "-d", "-v", f"{home}/_a:/copy", *options, *command)
+    if end == "by itself":
+        engine.podman("wait", "c1")
+    else:
+        assert until(lambda: "written" in engine.podman("logs", "c1").stdout)
+        engine.podman(*(["stop", "-t", "0"] if end == "stopped" else ["rm", "-f", "-t", "0"]), "c1")
+    assert until(lambda: (shared / "_a/state.json").exists(), SOON)
+    assert json.loads((shared / "_a/state.json").read_text()) == {"theme": "light"}
+    assert [path.name for path in (shared / "_a").iterdir()] == ["state.json"]
+    assert "settings taken over: _a/state.json: theme" in site.hook_log
 
 
 def test_a_container_that_ends_by_itself(engine: Engine) -> None:
