@@ -45,8 +45,10 @@ def test_web_refuses_visitors_without_the_token(site: Site, capfd) -> None:
 
 
 def _status(url: str) -> int:
+    """The last status of a visitor who keeps cookies."""
+    visitor = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with visitor.open(url, timeout=5) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tomllib
@@ -10,6 +11,8 @@ import pytest
 from container_box import RESOURCES
 
 TOKEN = "T0ken_with-dash"
+#: Where the page is, for holders of the token.
+PAGE = "/t-" + hashlib.sha256(f"terok web path {TOKEN}".encode()).hexdigest()[:32]
 ENV = {"TOAD_PUBLIC_PORT": "8080", "TOAD_INTERNAL_PORT": "8081"}
 FAKE_TOAD = """#!/usr/bin/env python3
 import http.server, os, sys
@@ -148,30 +151,73 @@ def test_gate_answers(gate, toad_box):
     url = "http://localhost:8080"
     result = gate(
         f"""
-        {CURL} {url}/; {CURL} '{url}/?token=wrong'; {CURL} -b terok_token={TOKEN}x {url}/; {CURL} -b terok_token= {url}/
-        {CURL} -c /srv/jar '{url}/a/b?token={TOKEN}'; curl -s -b /srv/jar '{url}/a/b?x=1'; echo
+        {CURL} {url}{PAGE}/; {CURL} '{url}/?token=wrong'
+        {CURL} -b terok_token_8080={TOKEN}x {url}{PAGE}/; {CURL} -b terok_token_8080= {url}{PAGE}/
+        {CURL} -c /srv/jar '{url}/a/b?token={TOKEN}'; curl -s -b /srv/jar '{url}{PAGE}/a/b?x=1'; echo
         curl -si '{url}/?token={TOKEN}' | grep -i '^set-cookie'
         {CURL} http://127.0.0.1:2019/config/
         """
     )
     lines = [line.strip() for line in result.out.splitlines()]
     assert lines[:4] == ["401"] * 4, (result.err, (toad_box.base / "srv/err").read_text())
-    assert lines[4] == "303 http://localhost:8080/a/b"
+    assert lines[4] == f"303 http://localhost:8080{PAGE}/a/b"
     assert lines[5] == "toad /a/b?x=1"
-    assert lines[6].lower() == f"set-cookie: terok_token={TOKEN}; Path=/; HttpOnly; SameSite=Lax".lower()
+    assert lines[6].lower() == f"set-cookie: terok_token_8080={TOKEN}; Path={PAGE}; HttpOnly; SameSite=Lax".lower()
     assert lines[7] == "000"
     out = (toad_box.base / "srv/out").read_text()
-    assert "toad --serve -H 127.0.0.1 -p 8081 clean" in out and out.endswith("TEROK_READY\n")
+    assert f"toad --serve -H 127.0.0.1 -p 8081 --public-url http://localhost:8080{PAGE} clean" in out and out.endswith("TEROK_READY\n")
     assert TOKEN not in out + (toad_box.base / "srv/err").read_text()
     for path in (toad_box.base / "home/dev").rglob("*"):
         assert path.name == "toad.token" or not path.is_file() or TOKEN not in path.read_text(errors="replace"), path
 
 
-@pytest.mark.parametrize("flag", [("--public-url", "http://127.0.0.1:7861"), ("--public-url=http://[::1]:7861/x",)])
-def test_cookie_is_named_after_the_published_port(gate, flag):
+# holds: web-cookie-of-one-task
+def test_cookie_goes_to_no_other_page_of_the_host(gate, toad_box):
+    """A browser that has opened this task's page visits the web server of another container, on another port."""
+    (toad_box.base / "srv/other.py").write_text(
+        "import http.server\n"
+        "class S(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        self.send_response(200); self.end_headers(); self.wfile.write(str(self.headers['Cookie']).encode() + b'\\n')\n"
+        "http.server.HTTPServer(('127.0.0.1', 8090), S).serve_forever()\n"
+    )
+    jar = "-c /srv/jar -b /srv/jar"
+    result = gate(
+        f"""
+        python3 /srv/other.py 2>/dev/null & curl -so /dev/null --retry 20 --retry-connrefused --retry-delay 1 localhost:8090
+        curl -sL {jar} 'http://localhost:8080/?token={TOKEN}'; echo
+        for path in / /ws /static/x /t-0123456789abcdef0123456789abcdef/; do curl -s {jar} "http://localhost:8090$path"; done
+        for path in / /ws /t-0/; do {CURL} {jar} -b terok_token_8080={TOKEN} "http://localhost:8080$path"; done
+        kill %2
+        """
+    )
+    lines = [line.strip() for line in result.out.splitlines()]
+    assert lines == ["toad /", *["None"] * 4, *["401"] * 3], result.err
+
+
+@pytest.mark.parametrize(
+    ("flag", "outer", "secure"),
+    [
+        (("--public-url", "http://127.0.0.1:7861"), "", ""),
+        (("--public-url=http://[::1]:7861/x/",), "/x", ""),
+        (("--public-url=https://host.example:7861",), "", "; Secure"),
+    ],
+)
+def test_cookie_follows_the_public_address(gate, toad_box, flag, outer, secure):
     url = f"http://localhost:8080/?token={TOKEN}"
-    script = f"curl -si '{url}' | grep -io 'terok_token[^=]*'; {CURL} -b terok_token_7861={TOKEN} http://localhost:8080/"
-    assert gate(script, *flag, "/workspace").out.split() == ["terok_token_7861", "200"]
+    script = f"curl -si '{url}' | grep -ioE '^(location|set-cookie):.*'; {CURL} -b terok_token_7861={TOKEN} http://localhost:8080{PAGE}/"
+    lines = [line.strip() for line in gate(script, *flag, "/workspace").out.splitlines()]
+    cookie = f"Set-Cookie: terok_token_7861={TOKEN}; Path={outer}{PAGE}; HttpOnly; SameSite=Lax{secure}"
+    assert sorted(lines) == sorted([f"Location: {outer}{PAGE}/", cookie, "200"])
+    address = flag[-1].removeprefix("--public-url=").rstrip("/")
+    assert f"/workspace --public-url {address}{PAGE} clean" in (toad_box.base / "srv/out").read_text()
+
+
+def test_public_address_that_is_none_is_refused(toad_box):
+    (toad_box.base / "home/dev/.terok").mkdir()
+    (toad_box.base / "home/dev/.terok/toad.token").write_text(TOKEN)
+    result = toad_box.run("terok-toad-entry", "--public-url", "javascript:alert(1)")
+    assert (result.status, result.out) == (1, "") and "--public-url" in result.err
 
 
 @pytest.mark.parametrize("victim", ["caddy", "toad"])
