@@ -43,6 +43,7 @@ mod reply;
 mod routes;
 mod serve;
 mod session;
+mod slot;
 mod tls;
 mod upload;
 mod usage;

@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use serde_json::{Map, Value};
 use server::Budget;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use vault::{Owner, Store, TokenRow, UNLOCK_WAIT, VaultCell, VaultError};
 
 use crate::account::Account;
@@ -26,6 +26,7 @@ use crate::refresh::{Login, Refreshing};
 use crate::relay::{Exchange, ReplyBody};
 use crate::reply::{Refusal, healthy};
 use crate::routes::{LiveRoute, RouteBook};
+use crate::slot::{Heads, Slot};
 use crate::upload::{Progress, Upload};
 use crate::usage::Usage;
 
@@ -101,7 +102,7 @@ impl Proxy {
             return healthy();
         }
         let mut account = Account::new(&self.audit, request.method().as_str(), path);
-        let (mut granted, place) = match self.admit(&vault, &request, &mut account).await {
+        let (mut granted, slot) = match self.admit(&vault, &request, &mut account).await {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 drain(request).await;
@@ -112,26 +113,27 @@ impl Proxy {
             granted.record = self.fresh_record(&vault, &granted.login, granted.record).await;
         }
         if header::wants_websocket(request.headers()) {
-            return self.websocket(request, vault, granted, account, place).await;
+            return self.websocket(request, vault, granted, account, slot).await;
         }
-        self.relay(request, &vault, granted, account, place).await
+        self.relay(request, &vault, granted, account, slot).await
     }
 
-    /// What an authorized request may use, and its place among the requests under way.
+    /// Returns what an authorized request may use, and its slot among the exchanges under way.
     async fn admit(
         &self,
         vault: &Store,
         request: &Request<Incoming>,
         account: &mut Account,
-    ) -> Result<(Granted, OwnedSemaphorePermit), Refusal> {
+    ) -> Result<(Granted, Slot), Refusal> {
         let granted = self.authorize(vault, request, account)?;
-        if let Ok(place) = self.exchanges.clone().try_acquire_owned() {
-            return Ok((granted, place));
+        let heads = Heads::charge(&self.budget, request.headers()).ok_or(Refusal::Busy)?;
+        if let Ok(permit) = self.exchanges.clone().try_acquire_owned() {
+            return Ok((granted, Slot { heads, _permit: permit }));
         }
         tracing::warn!("a request waits: {MAX_EXCHANGES} are at their upstreams already");
-        let place = self.exchanges.clone().acquire_owned().await.expect("never closed");
+        let permit = self.exchanges.clone().acquire_owned().await.expect("never closed");
         // Its token or credential may have changed meanwhile.
-        Ok((self.authorize(vault, request, account)?, place))
+        Ok((self.authorize(vault, request, account)?, Slot { heads, _permit: permit }))
     }
 
     fn authorize(&self, vault: &Store, request: &Request<Incoming>, account: &mut Account) -> Result<Granted, Refusal> {
@@ -178,12 +180,12 @@ impl Proxy {
         vault: &Arc<Store>,
         granted: Granted,
         account: Account,
-        place: OwnedSemaphorePermit,
+        slot: Slot,
     ) -> Response<ReplyBody> {
         let (parts, body) = request.into_parts();
         let progress = Progress::new();
         match self.ask(&parts, body, vault, granted, &progress).await {
-            Ok((answer, needles)) => self.reply(answer, needles, progress, account, place).await,
+            Ok((answer, needles)) => self.reply(answer, needles, progress, account, slot).await,
             Err(refusal) => refuse(account, &refusal),
         }
     }
@@ -237,9 +239,13 @@ impl Proxy {
         needles: Option<Arc<Needles>>,
         progress: Arc<Progress>,
         mut account: Account,
-        place: OwnedSemaphorePermit,
+        mut slot: Slot,
     ) -> Response<ReplyBody> {
         let (head, body) = answer.response.into_parts();
+        if !slot.heads.add(&head.headers) {
+            tracing::warn!("an upstream's answer is withheld: its head is large and no memory is left for it");
+            return refuse(account, &Refusal::Busy);
+        }
         let usage = head.status.is_success().then(|| Usage::of(&head.headers)).flatten();
         let inspection = match Inspection::new(&head.headers, !body.is_end_stream(), needles, usage, &self.budget) {
             Ok(inspection) => inspection,
@@ -251,7 +257,7 @@ impl Proxy {
             origin: answer.origin,
             connection: answer.connection,
             progress,
-            _place: place,
+            _slot: slot,
         };
         let body = match ReplyBody::relay(body, exchange, inspection, account).await {
             Ok(body) => body,

@@ -16,7 +16,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use crate::account::Account;
@@ -26,6 +25,7 @@ use crate::inspect::{Inspection, Stopped};
 use crate::pool::Pool;
 use crate::reply::Refusal;
 use crate::routes::Origin;
+use crate::slot::Slot;
 use crate::upload::Progress;
 
 /// Longest silence of an upstream. Model replies can take many minutes to begin.
@@ -55,8 +55,8 @@ pub struct Exchange {
     pub connection: Upstreaming,
     /// How the request body gets on.
     pub progress: Arc<Progress>,
-    /// Its place among the requests under way.
-    pub _place: OwnedSemaphorePermit,
+    /// Its slot among the exchanges under way.
+    pub _slot: Slot,
 }
 
 impl Exchange {

@@ -19,7 +19,6 @@ use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use serde_json::{Map, Value};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use vault::Store;
@@ -32,6 +31,7 @@ use crate::proxy::{Granted, Proxy, refuse};
 use crate::relay::ReplyBody;
 use crate::reply::Refusal;
 use crate::session::{SESSION, Session};
+use crate::slot::Slot;
 use crate::upload::Progress;
 
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
@@ -75,7 +75,7 @@ impl Proxy {
         vault: Arc<Store>,
         granted: Granted,
         account: Account,
-        place: OwnedSemaphorePermit,
+        slot: Slot,
     ) -> Response<ReplyBody> {
         let Some(hello) = Hello::read(&request) else {
             return refuse(account, &Refusal::Handshake);
@@ -92,7 +92,7 @@ impl Proxy {
                 tokio::spawn(session.run(client, *upstream));
                 switching(&hello.accept, protocol)
             }
-            Ok(Reaction::Answer(answer, needles)) => self.reply(*answer, needles, progress, account, place).await,
+            Ok(Reaction::Answer(answer, needles)) => self.reply(*answer, needles, progress, account, slot).await,
             Err(refusal) => refuse(account, &refusal),
         }
     }
