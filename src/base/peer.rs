@@ -1,7 +1,8 @@
 //! Who is at the other end of a loopback connection: only the operator's own processes get in.
 //!
 //! A loopback port is open to every user of the host. The kernel's socket table says whose socket a connection comes
-//! from; users outside our user namespace appear there as nobody and stay out.
+//! from; users outside our user namespace appear there with the overflow id and stay out. The owner counts only while a
+//! process holds the socket: the table gives closed ones (TIME_WAIT, orphaned FIN_WAIT2) no inode, and root as owner.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -51,8 +52,11 @@ fn owner(table: &str, ips: &[String; 2], from: u16, to: u16) -> Option<u32> {
         let line = line.ok()?;
         let mut fields = line.split_ascii_whitespace().skip(1);
         if fields.next() == Some(&from) && fields.next() == Some(&to) {
-            // After both addresses: state, queues, timer, retransmissions, owner.
-            return fields.nth(4)?.parse().ok();
+            // After both addresses: state, queues, timer, retransmissions, owner, timeout, inode.
+            let (owner, inode) = (fields.nth(4)?, fields.nth(1)?);
+            if inode != "0" {
+                return owner.parse().ok();
+            }
         }
     }
     None
@@ -62,6 +66,19 @@ fn owner(table: &str, ips: &[String; 2], from: u16, to: u16) -> Option<u32> {
 mod tests {
     use super::*;
     use std::net::{TcpListener, TcpStream};
+
+    // holds: loopback-port-owner
+    #[test]
+    fn closed_connection_has_no_owner() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = listener.local_addr().unwrap();
+        let half = TcpStream::connect(local).unwrap();
+        let (_kept, peer) = listener.accept().unwrap();
+        half.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(is_ours(peer, local), "a process still holds it");
+        drop(half);
+        assert!(!is_ours(peer, local), "the kernel names root as the owner of a socket without a process");
+    }
 
     #[test]
     fn our_own_connections_are_ours() {

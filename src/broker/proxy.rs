@@ -39,6 +39,8 @@ pub const MAX_EXCHANGES: usize = 96;
 /// How much of a refused request's body is read, so that the client gets to see the refusal.
 const DRAIN_BYTES: usize = 16 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
+/// Longest method; the longest registered one has 17 letters.
+const LONGEST_METHOD: usize = 20;
 
 /// Everything the requests of one container share.
 pub struct Proxy {
@@ -277,10 +279,14 @@ fn withhold(account: Account, stopped: Stopped) -> Response<ReplyBody> {
     refuse(account, &stopped.into())
 }
 
-/// True for what asks a server to open a tunnel, or to say back what it was sent, the credential included.
+/// True for a method that asks a server to open a tunnel or to return the request, credential included, and for one
+/// that is no registered method's form: a server may reduce `TRACE!` or `TRACE1` to `TRACE`.
 fn is_refused(method: &Method) -> bool {
+    let name = method.as_str();
     // Servers differ in whether a method's case counts.
-    ["CONNECT", "TRACE", "TRACK"].iter().any(|name| method.as_str().eq_ignore_ascii_case(name))
+    let is_known_danger = ["CONNECT", "TRACE", "TRACK"].iter().any(|bad| name.eq_ignore_ascii_case(bad));
+    let is_malformed = name.len() > LONGEST_METHOD || !name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
+    is_known_danger || is_malformed
 }
 
 /// Ends the account of a request that gets no upstream's answer.

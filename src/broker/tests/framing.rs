@@ -114,6 +114,7 @@ fn stopping_lets_a_request_under_way_finish() {
     assert!(std::os::unix::net::UnixStream::connect(stage.socket()).is_err());
 }
 
+// holds: credential-never-returns
 #[test]
 fn nothing_makes_an_upstream_say_the_credential_back() {
     let stub = Stub::new(|visit| {
@@ -122,11 +123,19 @@ fn nothing_makes_an_upstream_say_the_credential_back() {
         Then::Stay
     });
     let stage = Stage::to(&stub);
-    for method in ["TRACE", "TRACK", "CONNECT", "trace", "Track", "cONNECT"] {
+    let long = "A".repeat(21);
+    for method in
+        ["TRACE", "TRACK", "CONNECT", "trace", "Track", "cONNECT", "TRACE!", "TRACE1", "_", "GET|TRACE", &long]
+    {
         let reply = stage.client().ask(&request(method, ""));
         assert_eq!((reply.status(), reply.text()), (404, "Not Found"), "{method}");
     }
     assert_eq!(stub.seen().len(), 0);
+    let other = Stub::ok();
+    let stage = Stage::to(&other);
+    for method in ["PROPFIND", "VERSION-CONTROL", "patch"] {
+        assert_eq!(stage.client().ask(&request(method, "")).status(), 200, "{method}");
+    }
 }
 
 #[test]
