@@ -11,8 +11,7 @@ use wire::audit::AuditLine;
 use crate::audit::Audit;
 use crate::usage::Found;
 
-/// Longest method and path in a log or audit line: a container must not be able to push everybody's lines out of the
-/// audit file with a few thousand requests.
+/// Longest method and path in a log or audit line, so that few requests cannot fill a log or an audit file.
 const LONGEST_METHOD: usize = 32;
 const LONGEST_PATH: usize = 1024;
 

@@ -1,245 +1,329 @@
-//! The audit file: one JSON line per request that presented a credential, or should have.
+//! The audit trail of one broker: one JSON line per request, in the container's own file and in the file of all.
 //!
-//! Invariants: a request never fails or waits because of its audit line; several supervisors append to one file, so a
-//! line is a single `O_APPEND` write; the file is 0600, never reached through a link, and kept below a size by moving it
-//! aside: the newest lines are in the file, the ones before in `<name>.1`. Trouble is logged once until it goes away.
+//! Invariants:
+//! - no request fails or waits because of its audit line;
+//! - a container has a file of its own, `<audit path without extension>.d/<scope and subject>.jsonl`, so that it cannot
+//!   push another container's lines out of the trail;
+//! - the file of all gets a copy of every line, up to a rate that no container exceeds in normal use;
+//! - requests that fail before an upstream answers are listed up to a number per interval; the rest is counted, and one
+//!   line per outcome states the `count`.
 
-use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use tokio::time::Instant;
+use vault::Owner;
 use wire::audit::AuditLine;
 
-/// The file is moved to `<name>.1` when it has grown beyond this.
-const SIZE_LIMIT: u64 = 64 * 1024 * 1024;
-/// How many lines go by between two looks at the size.
-const CHECK_EVERY: u32 = 512;
+use crate::auditfile::{self, AuditFile};
+use crate::lease;
 
-/// Appends audit lines; without a path it does nothing.
+/// The file of all is rotated beyond this.
+const SHARED_LIMIT: u64 = 64 * 1024 * 1024;
+/// The file of one container is rotated beyond this: some 7000 lines, and as many in the rotated part.
+const OWN_LIMIT: u64 = 2 * 1024 * 1024;
+/// Files of containers that are kept.
+const MOST_FILES: usize = 256;
+const MOST_BYTES: u64 = 64 * 1024 * 1024;
+/// Longest name of a container's file without its hash and ending.
+const LONGEST_NAME: usize = 120;
+
+/// The time for which requests are counted together.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// Requests without a valid token that are listed per interval and outcome.
+const LISTED_UNAUTHENTICATED: u32 = 8;
+/// Other failed requests that are listed per interval and outcome.
+const LISTED_FAILED: u32 = 60;
+/// Copies to the file of all: at once, and further ones per interval.
+const COPIES_AT_ONCE: u32 = 600;
+const COPIES_PER_INTERVAL: u32 = 120;
+/// The outcome of the line that states how many lines were not copied.
+const NOT_COPIED: &str = "not_copied";
+
+/// Writes the audit trail; without a path it does nothing.
 pub struct Audit {
-    path: Option<PathBuf>,
-    state: Mutex<State>,
+    trail: Option<Mutex<Trail>>,
+}
+
+struct Trail {
+    own: Option<AuditFile>,
+    /// The directory of `own`, until it is prepared.
+    dir: Option<PathBuf>,
+    shared: AuditFile,
+    interval_start: Instant,
+    /// Failed requests of this interval by outcome.
+    failed: BTreeMap<&'static str, Failed>,
+    copies_left: u32,
+    not_copied: u64,
 }
 
 #[derive(Default)]
-struct State {
-    file: Option<File>,
-    lines: u32,
-    in_trouble: bool,
+struct Failed {
+    listed: u32,
+    count: u64,
+    /// The newest of those that are only counted.
+    newest: AuditLine,
 }
 
 impl Audit {
-    /// Does not touch the disk; the file is opened with the first line.
-    pub fn new(path: Option<PathBuf>) -> Self {
-        Self { path, state: Mutex::default() }
+    /// Prepares the trail of `owner`'s container with `path` as the file of all. Opens no file.
+    pub fn new(path: Option<PathBuf>, owner: &Owner) -> Self {
+        Self { trail: path.map(|path| Mutex::new(Trail::new(path, owner))) }
     }
 
-    /// Appends one line; its time stamp is set here.
-    pub fn write(&self, mut line: AuditLine) {
-        let Some(path) = &self.path else { return };
-        line.ts = utc_stamp(SystemTime::now());
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = append(&mut state, path, line.to_line().as_bytes());
-        if let Err(error) = &written {
-            state.file = None;
-            if !state.in_trouble {
-                tracing::warn!(%error, path = %path.display(), "cannot write the audit file");
+    /// Appends one line, or counts it; its time stamp is set here.
+    pub fn write(&self, line: AuditLine) {
+        let Some(mut trail) = self.lock() else { return };
+        trail.start_interval_when_due();
+        if let Some(mut line) = trail.listed(line) {
+            line.ts = base::clock::iso(SystemTime::now());
+            trail.append(&line);
+        }
+    }
+
+    /// Writes the counts of every interval; never ends.
+    pub async fn write_counts(&self) {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            if let Some(mut trail) = self.lock() {
+                trail.start_interval_when_due();
             }
         }
-        state.in_trouble = written.is_err();
+    }
+
+    /// Writes the counts of the interval so far.
+    pub fn flush(&self) {
+        if let Some(mut trail) = self.lock() {
+            trail.flush();
+        }
+    }
+
+    fn lock(&self) -> Option<MutexGuard<'_, Trail>> {
+        Some(self.trail.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn append(state: &mut State, path: &Path, line: &[u8]) -> io::Result<()> {
-    if state.lines.is_multiple_of(CHECK_EVERY) {
-        look_after(state, path);
-    }
-    state.lines = state.lines.wrapping_add(1);
-    if state.file.is_none() {
-        state.file = Some(open(path)?);
-    }
-    let file = state.file.as_mut().expect("opened above");
-    let count = file.write(line)?;
-    if count < line.len() {
-        take_back(file, count as u64);
-        return Err(io::Error::other("the disk took only a part of the line"));
-    }
-    Ok(())
-}
-
-/// Takes a torn line back, so that the next one begins a line of its own; not when somebody has written behind it.
-fn take_back(file: &mut File, count: u64) {
-    let (end, size) = (file.stream_position(), file.metadata().map(|meta| meta.len()));
-    if let (Ok(end), Ok(size)) = (end, size)
-        && end == size
-    {
-        let _ = file.set_len(end.saturating_sub(count));
+impl Drop for Audit {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(base::file::PRIVATE))?;
-    Ok(File::from(fd))
-}
-
-/// Moves a large file aside, and lets go of a file that another supervisor has moved.
-fn look_after(state: &mut State, path: &Path) {
-    if size_of(path).is_some_and(|size| size > SIZE_LIMIT) {
-        move_aside(path);
+impl Trail {
+    fn new(path: PathBuf, owner: &Owner) -> Self {
+        let own = match owner {
+            Owner::Container { scope, subject } => Some(AuditFile::own(own_path(&path, scope, subject), OWN_LIMIT)),
+            Owner::Unknown | Owner::Everyone => None,
+        };
+        Self {
+            own,
+            dir: Some(own_dir(&path)),
+            shared: AuditFile::shared(path, SHARED_LIMIT),
+            interval_start: Instant::now(),
+            failed: BTreeMap::new(),
+            copies_left: COPIES_AT_ONCE,
+            not_copied: 0,
+        }
     }
-    let named = identity(std::fs::symlink_metadata(path));
-    let ours = state.file.as_ref().and_then(|f| identity(f.metadata()));
-    if ours.is_none() || ours != named {
-        state.file = None;
+
+    /// The line when it is to be listed; otherwise it is counted.
+    fn listed(&mut self, line: AuditLine) -> Option<AuditLine> {
+        let most = match line.outcome {
+            "ok" => return Some(line),
+            "missing_token" | "invalid_token" => LISTED_UNAUTHENTICATED,
+            _ => LISTED_FAILED,
+        };
+        let failed = self.failed.entry(line.outcome).or_default();
+        if failed.listed < most {
+            failed.listed += 1;
+            return Some(line);
+        }
+        failed.count += 1;
+        failed.newest = line;
+        None
+    }
+
+    /// Appends a line to the container's file, and its copy to the file of all.
+    fn append(&mut self, line: &AuditLine) {
+        let text = line.to_line();
+        if self.own.is_some()
+            && let Some(dir) = self.dir.take()
+        {
+            prepare_directory(&dir);
+        }
+        let is_kept = self.own.as_mut().is_some_and(|own| own.append(&text));
+        if !is_kept {
+            self.shared.append(&text);
+        } else if self.copies_left > 0 {
+            self.copies_left -= 1;
+            self.shared.append(&text);
+        } else {
+            self.not_copied += 1;
+        }
+    }
+
+    fn start_interval_when_due(&mut self) {
+        if self.interval_start.elapsed() >= INTERVAL {
+            self.flush();
+            self.interval_start = Instant::now();
+            self.copies_left = COPIES_AT_ONCE.min(self.copies_left + COPIES_PER_INTERVAL);
+        }
+    }
+
+    fn flush(&mut self) {
+        let ts = base::clock::iso(SystemTime::now());
+        for failed in std::mem::take(&mut self.failed).into_values().filter(|failed| failed.count > 0) {
+            // Which paths a client made up is not worth a line each.
+            let (method, path, count) = (String::new(), String::new(), Some(failed.count));
+            self.append(&AuditLine { ts: ts.clone(), method, path, count, duration_ms: 0, ..failed.newest });
+        }
+        let count = std::mem::take(&mut self.not_copied);
+        if count > 0 {
+            let line = AuditLine { ts, outcome: NOT_COPIED, count: Some(count), ..AuditLine::default() };
+            self.shared.append(&line.to_line());
+        }
     }
 }
 
-/// Of several supervisors that see the same large file, the one with its lock moves it, and looks once more under the
-/// lock: whoever comes late finds a fresh file at that name and must not move that one over the full one.
-fn move_aside(path: &Path) {
-    let Ok(file) = open(path) else { return };
-    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
-        return;
+fn own_dir(path: &Path) -> PathBuf {
+    path.with_extension("d")
+}
+
+/// The file of one container, next to the file of all.
+fn own_path(path: &Path, scope: &str, subject: &str) -> PathBuf {
+    let name = lease::component(&format!("{scope}\0{subject}"));
+    let (readable, hash) = name.rsplit_once('-').unwrap_or((&name, ""));
+    let readable = &readable[..readable.len().min(LONGEST_NAME)];
+    own_dir(path).join(format!("{readable}-{hash}.jsonl"))
+}
+
+/// Makes the directory of the containers' files and removes those that are over the limits.
+fn prepare_directory(dir: &Path) {
+    let made = base::file::create_private_dir(dir);
+    if let Err(error) = made.and_then(|()| auditfile::remove_unused(dir, MOST_FILES, MOST_BYTES)) {
+        tracing::warn!(%error, path = %dir.display(), "cannot use the directory of the audit files");
     }
-    let (held, named) = (identity(file.metadata()), identity(std::fs::symlink_metadata(path)));
-    if held.is_some() && held == named && size_of(path).is_some_and(|size| size > SIZE_LIMIT) {
-        let mut aside = path.as_os_str().to_owned();
-        aside.push(".1");
-        let _ = std::fs::rename(path, aside);
-    }
-}
-
-fn size_of(path: &Path) -> Option<u64> {
-    std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file).map(|meta| meta.len())
-}
-
-fn identity(meta: io::Result<std::fs::Metadata>) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    meta.ok().map(|meta| (meta.dev(), meta.ino()))
-}
-
-/// ISO 8601 with seconds and the UTC offset.
-fn utc_stamp(now: SystemTime) -> String {
-    let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = base::clock::civil(days);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}+00:00", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
-    use std::time::Duration;
+    use serde_json::Value;
 
-    #[test]
-    fn stamps() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00+00:00"),
-            (951_782_399, "2000-02-28T23:59:59+00:00"),
-            (951_782_400, "2000-02-29T00:00:00+00:00"),
-            (1_779_963_072, "2026-05-28T10:11:12+00:00"),
-            (4_107_542_400, "2100-03-01T00:00:00+00:00"),
-        ] {
-            assert_eq!(utc_stamp(UNIX_EPOCH + Duration::from_secs(seconds)), text);
+    struct Host(tempfile::TempDir);
+
+    impl Host {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn path(&self) -> PathBuf {
+            self.0.path().join("credential_audit.jsonl")
+        }
+
+        fn audit(&self, scope: &str) -> Audit {
+            Audit::new(Some(self.path()), &Owner::new(scope, "task"))
+        }
+
+        fn shared(&self) -> Vec<Value> {
+            lines(&self.path())
+        }
+
+        fn own(&self, scope: &str) -> Vec<Value> {
+            lines(&own_path(&self.path(), scope, "task"))
         }
     }
 
+    fn lines(path: &Path) -> Vec<Value> {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn line(outcome: &'static str) -> AuditLine {
+        AuditLine { outcome, path: format!("/{}", "x".repeat(1000)), ..AuditLine::default() }
+    }
+
+    // holds: audit-trail-per-container
     #[test]
-    fn lines_of_several_writers_stay_whole() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("audit.jsonl");
-        std::thread::scope(|scope| {
-            for writer in 0..4 {
-                let path = path.clone();
-                scope.spawn(move || {
-                    let audit = Audit::new(Some(path));
-                    for _ in 0..500 {
-                        audit.write(AuditLine {
-                            scope: format!("writer-{writer}"),
-                            path: "/x".repeat(200),
-                            outcome: "ok",
-                            ..Default::default()
-                        });
-                    }
-                });
-            }
-        });
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text.lines().count(), 2000);
-        for line in text.lines() {
-            serde_json::from_str::<serde_json::Value>(line).unwrap();
+    fn flood_of_one_container_leaves_the_lines_of_another() {
+        let host = Host::new();
+        host.audit("victim").write(AuditLine { path: "/marker".into(), ..line("ok") });
+        let flood = host.audit("flood");
+        for _ in 0..30_000 {
+            flood.write(line("invalid_token"));
         }
-        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-
-    #[test]
-    fn a_torn_line_is_taken_back_unless_another_follows() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("audit.jsonl");
-        let (mut ours, mut theirs) = (open(&path).unwrap(), open(&path).unwrap());
-        ours.write_all(b"whole\ntor").unwrap();
-        take_back(&mut ours, 3);
-        assert_eq!(std::fs::read(&path).unwrap(), b"whole\n");
-        ours.write_all(b"tor").unwrap();
-        theirs.write_all(b"other\n").unwrap();
-        take_back(&mut ours, 3);
-        assert_eq!(std::fs::read(&path).unwrap(), b"whole\ntorother\n");
-    }
-
-    #[test]
-    fn a_moved_or_large_file_is_started_anew() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("audit.jsonl");
-        let audit = Audit::new(Some(path.clone()));
-        audit.write(AuditLine::default());
-        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(SIZE_LIMIT + 1).unwrap();
-        audit.state.lock().unwrap().lines = 0;
-        audit.write(AuditLine::default());
-        assert!(std::fs::metadata(&path).unwrap().len() < 1000);
-        assert!(dir.path().join("audit.jsonl.1").exists());
-    }
-
-    #[test]
-    fn a_late_mover_does_not_move_the_fresh_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("audit.jsonl");
-        let aside = dir.path().join("audit.jsonl.1");
-        let full = || std::fs::File::create(&path).unwrap().set_len(SIZE_LIMIT + 1).unwrap();
-        full();
-        let held = open(&path).unwrap();
-        rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
-        move_aside(&path);
-        assert!(!aside.exists(), "another one is at it");
-        drop(held);
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    let audit = Audit::new(Some(path.clone()));
-                    audit.write(AuditLine::default());
-                });
-            }
-        });
-        assert_eq!(std::fs::metadata(&aside).unwrap().len() / (1024 * 1024), SIZE_LIMIT / (1024 * 1024));
-        let lines = std::fs::read_to_string(&path).unwrap().lines().count();
-        assert!((1..=8).contains(&lines), "{lines}");
-    }
-
-    #[test]
-    fn an_unusable_place_is_no_error() {
-        let dir = tempfile::tempdir().unwrap();
-        let victim = dir.path().join("victim");
-        std::fs::write(&victim, "").unwrap();
-        let link = dir.path().join("link");
-        std::os::unix::fs::symlink(&victim, &link).unwrap();
-        for path in [link, dir.path().join("missing/audit.jsonl")] {
-            Audit::new(Some(path)).write(AuditLine::default());
+        for _ in 0..1000 {
+            flood.write(line("endpoint_denied"));
+            flood.write(line("upstream_error"));
         }
-        assert_eq!(std::fs::metadata(&victim).unwrap().len(), 0);
+        drop(flood);
+        assert_eq!((&host.own("victim")[0]["path"], host.own("victim").len()), (&"/marker".into(), 1));
+        assert_eq!(host.shared()[0]["path"], "/marker");
+        let size = std::fs::metadata(host.path()).unwrap().len();
+        assert!(size < 200 * 1024, "32 000 refused requests take {size} bytes of the file of all");
+        let counted: Vec<_> = host.own("flood").into_iter().filter(|line| line.get("count").is_some()).collect();
+        let found: Vec<_> = counted.iter().map(|line| (line["outcome"].as_str().unwrap(), &line["count"])).collect();
+        let expected =
+            [("endpoint_denied", &940.into()), ("invalid_token", &29_992.into()), ("upstream_error", &940.into())];
+        assert_eq!(found, expected);
+        assert!(counted.iter().all(|line| line["path"] == ""));
+    }
+
+    // holds: audit-trail-per-container
+    #[test]
+    fn flood_of_answered_requests_stays_in_the_own_file() {
+        let host = Host::new();
+        let flood = host.audit("flood");
+        for _ in 0..10_000 {
+            flood.write(line("ok"));
+        }
+        drop(flood);
+        let shared = host.shared();
+        assert_eq!(shared.len(), 601);
+        assert_eq!((&shared[600]["outcome"], &shared[600]["count"]), (&"not_copied".into(), &9400.into()));
+        let own = own_path(&host.path(), "flood", "task");
+        let size = std::fs::metadata(&own).unwrap().len();
+        assert!(size <= OWN_LIMIT + 512 * 1200, "{size}");
+        assert_eq!(std::fs::read_dir(own.parent().unwrap()).unwrap().count(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn counts_are_written_once_per_interval() {
+        let host = Host::new();
+        let audit = std::sync::Arc::new(host.audit("a"));
+        let writer = audit.clone();
+        tokio::spawn(async move { writer.write_counts().await });
+        for _ in 0..10 {
+            audit.write(line("missing_token"));
+        }
+        assert_eq!(host.own("a").len(), 8);
+        tokio::time::sleep(INTERVAL * 2).await;
+        assert_eq!((host.own("a").len(), &host.own("a")[8]["count"]), (9, &2.into()));
+        tokio::time::sleep(INTERVAL * 3).await;
+        audit.write(line("missing_token"));
+        assert_eq!((host.own("a").len(), host.shared().len()), (10, 10));
+    }
+
+    #[test]
+    fn names_of_containers_differ_and_are_bounded() {
+        let path = Path::new("/v/credential_audit.jsonl");
+        let name = |scope: &str, subject: &str| own_path(path, scope, subject).to_str().unwrap().to_owned();
+        assert!(name("proj", "task").starts_with("/v/credential_audit.d/proj_task-"));
+        assert_ne!(name("a", "b/c"), name("a/b", "c"));
+        assert_ne!(name(&"x".repeat(300), "1"), name(&"x".repeat(300), "2"));
+        assert!(name("../..", &"é".repeat(500)).len() < 180);
+    }
+
+    #[test]
+    fn own_file_that_fails_leaves_the_file_of_all() {
+        let host = Host::new();
+        std::fs::write(host.0.path().join("credential_audit.d"), "in the way").unwrap();
+        let audit = host.audit("a");
+        for _ in 0..700 {
+            audit.write(line("ok"));
+        }
+        assert_eq!(host.shared().len(), 700);
     }
 }

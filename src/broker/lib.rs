@@ -21,6 +21,7 @@ use vault::VaultCell;
 
 mod account;
 mod audit;
+mod auditfile;
 mod coding;
 mod dial;
 mod endpoint;
@@ -58,7 +59,7 @@ pub use vault::Owner;
 pub struct BrokerConfig {
     /// The route table.
     pub routes_path: PathBuf,
-    /// The audit file; `None` writes none.
+    /// The audit file of all; a container with an owner also has its own, in a directory next to it. `None` writes none.
     pub audit_path: Option<PathBuf>,
     /// Whose tokens count.
     pub owner: Owner,
@@ -82,10 +83,10 @@ impl Broker {
     pub fn new(config: BrokerConfig, vault: VaultCell) -> Result<Self, BrokerError> {
         Ok(Self(Arc::new(proxy::Proxy {
             routes: routes::RouteBook::open(&config.routes_path)?,
+            audit: Arc::new(audit::Audit::new(config.audit_path, &config.owner)),
             owner: config.owner,
             markers: config.markers,
             vault,
-            audit: Arc::new(audit::Audit::new(config.audit_path)),
             forwarder: forward::Forwarder::default(),
             ending: tokio::sync::watch::Sender::new(false),
             refreshing: refresh::Refreshing::new(config.lock_dir),

@@ -19,7 +19,8 @@ impl Attend for Broker {
     }
 
     async fn meanwhile(self) {
-        self.0.keep_fresh().await;
+        let audit = self.0.audit.clone();
+        tokio::join!(self.0.keep_fresh(), audit.write_counts());
     }
 
     fn settled(&self) -> impl Future<Output = ()> + Send {
@@ -30,5 +31,6 @@ impl Attend for Broker {
 
     async fn finished(&self) {
         self.0.refreshing.settled().await;
+        self.0.audit.flush();
     }
 }

@@ -1,7 +1,8 @@
 //! One line of the credential audit file: who used which credential for what, how it ended, and what it cost.
 //!
 //! A line never holds a token, a credential, a query string or a header value. The keys up to `duration_ms` are in every
-//! line; those about consumption only where the provider's answer told, so that readers of older lines lose nothing.
+//! line; those about consumption only where the provider's answer told, `count` only in a line that stands for several
+//! requests.
 
 use serde::Serialize;
 
@@ -37,6 +38,9 @@ pub struct AuditLine {
     /// Tokens of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u64>,
+    /// How many requests the line stands for, when they are counted and not listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
 }
 
 impl AuditLine {

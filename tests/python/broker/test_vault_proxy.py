@@ -262,3 +262,24 @@ def test_the_audit_file_is_read_across_its_rotation(tmp_path):
     (tmp_path / "audit.jsonl.1").write_text('{"n": 1}\nnonsense\n[]\n{"n": 2}\n')
     path.write_bytes(b'{"n": 3}\n\xff\n{"n": 4')
     assert [entry["n"] for entry in read_audit(path)] == [1, 2, 3]
+
+
+# holds: audit-trail-per-container
+def test_the_trail_is_read_from_the_files_of_all_containers(tmp_path):
+    def line(minute, name, **more):
+        return json.dumps({"ts": f"2026-01-01T00:{minute:02}:00+00:00", "name": name, **more}) + "\n"
+
+    path = tmp_path / "credential_audit.jsonl"
+    own = tmp_path / "credential_audit.d"
+    own.mkdir()
+    one, two = own / "p_one-1.jsonl", own / "p_two-2.jsonl"
+    copied = line(3, "a") + line(4, "b") + line(4, "b")
+    path.write_text(line(1, "earlier version") + copied + line(9, "", outcome="not_copied", count=1))
+    one.with_name("p_one-1.jsonl.1").write_text(line(3, "a"))
+    one.write_text(line(4, "b") + line(4, "b") + line(8, "not copied"))
+    two.with_name("p_two-2.jsonl.1").write_text(line(2, "gone from the file of all"))
+    assert [entry["name"] for entry in read_audit(path)] == [
+        "earlier version", "gone from the file of all", "a", "b", "b", "not copied"
+    ]  # fmt: skip
+    path.unlink()
+    assert [entry["name"] for entry in read_audit(path)] == ["gone from the file of all", "a", "b", "b", "not copied"]
