@@ -22,6 +22,7 @@ use vault::VaultCell;
 mod account;
 mod audit;
 mod auditfile;
+mod backoff;
 mod coding;
 mod dial;
 mod endpoint;

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use vault::{Owner, Store, VaultError, VaultState};
 
+use crate::backoff::{self, Cause};
 use crate::endpoint::{Endpoint, EndpointError, Fresh, now};
 use crate::proxy::Proxy;
 use crate::{journal, lease};
@@ -58,6 +59,14 @@ impl Reason {
         match self {
             Self::Due => ends(record).is_none_or(|end| now() >= end - MARGIN),
             Self::Rejected(token) => text(record, "access_token").is_some_and(|current| token.matches(current)),
+        }
+    }
+
+    /// True while another supervisor's refresh for this reason is too recent for another one.
+    fn rests(&self, pauses: &Path) -> bool {
+        match self {
+            Self::Due => false,
+            Self::Rejected(token) => backoff::is_resting(pauses, Cause::Rejected, token.expose()),
         }
     }
 }
@@ -105,27 +114,37 @@ impl Refreshing {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_resting(&self, login: &Login, token: &str) -> bool {
-        let troubles = self.troubles();
-        troubles.get(login).is_some_and(|t| Instant::now() < t.until && t.token == fingerprint(token))
+    /// True while this refresh token is not to be tried, because of this supervisor's failures or of those that
+    /// `pauses` records.
+    fn is_resting(&self, pauses: &Path, login: &Login, token: &str) -> bool {
+        let known =
+            self.troubles().get(login).is_some_and(|t| Instant::now() < t.until && t.token == fingerprint(token));
+        known || backoff::is_resting(pauses, Cause::Failed, token)
     }
 
-    fn failed(&self, login: &Login, token: &str, error: EndpointError) {
+    fn failed(&self, pauses: &Path, login: &Login, token: &str, error: EndpointError) {
         let mut troubles = self.troubles();
-        let token = fingerprint(token);
-        let former = troubles.get(login).filter(|t| t.token == token).map_or(0, |t| t.failures);
-        let failures = former + 1;
+        let fingerprint = fingerprint(token);
+        let former = troubles.get(login).filter(|t| t.token == fingerprint).map_or(0, |t| t.failures);
+        let failures = former.max(backoff::count(pauses, Cause::Failed, token)) + 1;
         let pause = match error {
             EndpointError::NoRoom(_) => rest(1, false),
             _ => rest(failures, matches!(error, EndpointError::Refused(_))),
         };
         tracing::warn!(provider = %login.provider, set = %login.set, "cannot refresh a login: {error}; next try in {pause:?}");
-        troubles.insert(login.clone(), Trouble { token, failures, until: Instant::now() + pause });
+        troubles.insert(login.clone(), Trouble { token: fingerprint, failures, until: Instant::now() + pause });
+        if !matches!(error, EndpointError::NoRoom(_)) {
+            backoff::note(pauses, Cause::Failed, token, failures, pause);
+        }
     }
 
-    fn succeeded(&self, login: &Login, reason: &Reason) {
+    fn succeeded(&self, pauses: &Path, login: &Login, reason: &Reason, fresh: &Fresh) {
         self.troubles().remove(login);
-        if let Reason::Rejected(_) = reason {
+        backoff::forget(pauses, Cause::Failed);
+        if let Reason::Rejected(token) = reason {
+            let count = backoff::count(pauses, Cause::Rejected, token.expose()) + 1;
+            let pause = backoff::pause_after_rejections(count);
+            backoff::note(pauses, Cause::Rejected, fresh.access_token.expose(), count, pause);
             let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
             rejected.insert(login.clone(), Instant::now());
         }
@@ -218,7 +237,7 @@ impl Proxy {
         let Some(token) = refresh_token(&record).filter(|_| over) else {
             return record;
         };
-        if self.endpoint_of(login).is_none() || self.refreshing.is_resting(login, token) {
+        if self.endpoint_of(login).is_none() || self.refreshing.is_resting(&pauses(store, login), login, token) {
             return record;
         }
         self.renew_apart(store.clone(), login.clone(), Reason::Due, PATIENCE).await;
@@ -240,7 +259,11 @@ impl Proxy {
             return Some(current);
         }
         let token = refresh_token(&current)?;
-        if self.refreshing.is_resting(login, token) || self.refreshing.was_just_rejected(login) {
+        let pauses = pauses(store, login);
+        if self.refreshing.is_resting(&pauses, login, token)
+            || self.refreshing.was_just_rejected(login)
+            || backoff::is_resting(&pauses, Cause::Rejected, rejected)
+        {
             return None;
         }
         self.renew_apart(store.clone(), login.clone(), Reason::Rejected(Secret::new(rejected)), PATIENCE).await;
@@ -280,7 +303,7 @@ impl Proxy {
             Ok(None) => true,
             Ok(Some(fresh)) => {
                 tracing::info!(provider = %login.provider, "a refreshed login that was not stored yet is stored now");
-                self.refreshing.succeeded(login, &Reason::Due);
+                self.refreshing.succeeded(&pauses(store, login), login, &Reason::Due, &fresh);
                 store_fresh(store.clone(), login.clone(), old, fresh, None).await
             }
             // Unreadable is not absent: the vendor may have given a token that is in there.
@@ -294,18 +317,19 @@ impl Proxy {
     /// Asks the vendor for a successor of the login as it is now, if that still needs one, and stores it.
     async fn replace(&self, store: Arc<Store>, login: &Login, reason: &Reason, endpoint: &Endpoint, journal: &Path) {
         let Some((record, old)) = renewable(&store, login) else { return };
-        if !reason.holds(&record) || self.refreshing.is_resting(login, old.expose()) {
+        let pauses = pauses(&store, login);
+        if !reason.holds(&record) || self.refreshing.is_resting(&pauses, login, old.expose()) || reason.rests(&pauses) {
             return;
         }
         match self.question(endpoint, &old, journal).await {
             Ok((fresh, delicate)) => {
-                self.refreshing.succeeded(login, reason);
+                self.refreshing.succeeded(&pauses, login, reason, &fresh);
                 store_fresh(store, login.clone(), old, fresh, Some(delicate)).await;
             }
             Err(EndpointError::Over) => journal::forget(journal),
             Err(error) => {
                 journal::forget(journal);
-                self.refreshing.failed(login, old.expose(), error);
+                self.refreshing.failed(&pauses, login, old.expose(), error);
             }
         }
     }
@@ -329,6 +353,11 @@ impl Proxy {
         let kept = journal::path(store.path(), &login.set, &login.provider);
         refresh_token(&record).is_some() && (reason.holds(&record) || kept.exists())
     }
+}
+
+/// Where the supervisors of a user note how long a login pauses.
+fn pauses(store: &Store, login: &Login) -> PathBuf {
+    backoff::path(store.path(), &login.set, &login.provider)
 }
 
 /// The record of a login as it is now, and its refresh token.
@@ -453,11 +482,16 @@ mod tests {
         assert_eq!(seconds(false)[..7], [30, 60, 120, 240, 480, 960, 1800]);
         assert_eq!(seconds(true)[..6], [900, 1800, 3600, 7200, 14_400, 21_600]);
         assert_eq!(seconds(true)[11], 21_600);
-        let state = Refreshing::new("/l".into());
+        let dir = tempfile::tempdir().unwrap();
+        let pauses = dir.path().join("pauses");
+        let (state, other) = (Refreshing::new("/l".into()), Refreshing::new("/l".into()));
         let login = Login { set: "s".into(), provider: "p".into() };
-        state.failed(&login, "r1", EndpointError::Refused(400));
-        assert!(state.is_resting(&login, "r1") && !state.is_resting(&login, "r2"));
-        state.succeeded(&login, &Reason::Due);
-        assert!(!state.is_resting(&login, "r1"));
+        state.failed(&pauses, &login, "r1", EndpointError::Refused(400));
+        for supervisor in [&state, &other] {
+            assert!(supervisor.is_resting(&pauses, &login, "r1") && !supervisor.is_resting(&pauses, &login, "r2"));
+        }
+        let fresh = Fresh { access_token: Secret::new("a"), refresh_token: None, expires_at: 1.0 };
+        state.succeeded(&pauses, &login, &Reason::Due, &fresh);
+        assert!(!state.is_resting(&pauses, &login, "r1"));
     }
 }

@@ -229,6 +229,31 @@ fn a_rejected_login_is_refreshed_and_the_request_repeated_once() {
     assert_eq!(stage.client().ask(text).status(), 200);
 }
 
+// holds: refresh-limited-across-containers
+#[test]
+fn vendor_that_rejects_every_token_causes_one_refresh_of_all_containers() {
+    let (endpoint, bodies) = endpoint(200, ROTATED, || {});
+    let upstream = Stub::saying("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n");
+    let vault = vault(login(7200.0));
+    let routes = routes(&endpoint, &upstream);
+    for stage in [start(&routes, &vault), start(&routes, &vault), start(&routes, &vault)] {
+        assert_eq!(stage.ask("GET /", &["x-api-key: T"]).status(), 401);
+    }
+    assert_eq!(bodies.lock().unwrap().len(), 1);
+}
+
+// holds: refresh-limited-across-containers
+#[test]
+fn refused_login_is_tried_once_by_all_containers() {
+    let (endpoint, bodies) = endpoint(400, "{}", || {});
+    let vault = vault(login(-100.0));
+    let routes = routes(&endpoint, &upstream());
+    for stage in [start(&routes, &vault), start(&routes, &vault), start(&routes, &vault)] {
+        assert_eq!(stage.ask("GET /", &["x-api-key: T"]).status(), 401);
+    }
+    assert_eq!(bodies.lock().unwrap().len(), 1);
+}
+
 // improves: 21-5.10-refresh-backoff
 #[test]
 fn a_login_that_cannot_be_refreshed_is_not_tried_at_every_request() {
