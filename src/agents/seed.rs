@@ -4,6 +4,7 @@
 //! git never runs in a workspace: the origin is rewritten in a private copy that is then moved in; a cache is not copied
 //! while it is being refreshed; a failure leaves the workspace as it was.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -97,17 +98,25 @@ fn copy(from: &Path, to: &Path, limit: Duration) -> Result<(), String> {
 }
 
 fn set_origin(staging: &Path, url: &str, warnings: &mut Vec<String>) {
-    let argv = [
+    let argv: [&OsStr; 9] = [
         "git".as_ref(),
         "-C".as_ref(),
         staging.as_os_str(),
+        "--git-dir=.git".as_ref(),
         "remote".as_ref(),
         "set-url".as_ref(),
         "--".as_ref(),
         "origin".as_ref(),
         url.as_ref(),
     ];
-    let problem = match Run::new(argv).limit(GIT_LIMIT).output() {
+    // Of our environment git gets where programs are: another variable could name another repository.
+    let mut git = Run::new(argv).bare_env().env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+    for name in ["PATH", "GIT_EXEC_PATH"] {
+        if let Some(value) = std::env::var_os(name) {
+            git = git.env(name, value);
+        }
+    }
+    let problem = match git.limit(GIT_LIMIT).output() {
         Ok(output) if output.ok() => return,
         Ok(output) => output.complaint(),
         Err(error) => error.to_string(),

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -234,3 +235,25 @@ def test_seeding_refuses_scopes_that_leave_the_cache(tmp_path):
 
     assert not seed_workspace_from_clone_cache(tmp_path / "w", "../x", cfg=Config())
     assert not seed_workspace_from_clone_cache(tmp_path / "w", "x", cfg=Config())
+
+
+# holds: git-environment-is-ours
+def test_seeding_ignores_the_git_variables_of_its_caller(tmp_path, monkeypatch):
+    """A program that runs in a git hook has ``GIT_DIR`` set: its repository keeps its origin."""
+    git = ["git", "-c", "user.name=n", "-c", "user.email=e"]
+    for name in ("theirs", "cache/scope"):
+        subprocess.run([*git, "init", "-q", tmp_path / name], check=True)
+        subprocess.run([*git, "-C", tmp_path / name, "remote", "add", "origin", "https://h/old"], check=True)
+    workspace = tmp_path / "task/workspace"
+    workspace.mkdir(parents=True)
+
+    class Config:
+        clone_cache_base_path = tmp_path / "cache"
+
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "theirs/.git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path / "theirs"))
+    assert seed_workspace_from_clone_cache(workspace, "scope", origin_url="http://gate/new", cfg=Config())
+    monkeypatch.delenv("GIT_DIR")
+    monkeypatch.delenv("GIT_WORK_TREE")
+    ask = [["git", "-C", folder, "remote", "get-url", "origin"] for folder in (tmp_path / "theirs", workspace)]
+    assert [subprocess.check_output(words, text=True).strip() for words in ask] == ["https://h/old", "http://gate/new"]

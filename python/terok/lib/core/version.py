@@ -1,5 +1,6 @@
 """Which version of the product this is."""
 
+import os
 import re
 from pathlib import Path
 
@@ -81,7 +82,10 @@ def _git(*words: str) -> str:
     import subprocess
 
     try:
-        done = subprocess.run(["git", "-C", str(_source_root()), *words], capture_output=True, text=True, timeout=1)
+        # Within a git hook, variables name another repository.
+        env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        words = ("git", "-C", str(_source_root()), *words)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=1, env=env)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout if done.returncode == 0 else ""
