@@ -2,6 +2,7 @@
 //!
 //! Invariants: nothing here knows what a container, a vault or an agent is, and nothing here prints.
 
+pub mod ceiling;
 pub mod clock;
 pub mod config;
 pub mod connect;

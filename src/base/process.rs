@@ -11,6 +11,8 @@ use std::io;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::ceiling::Ceiling;
+
 /// Most bytes of output that are captured unless a call asks for another bound.
 pub const MAX_OUTPUT: usize = 16 * 1024 * 1024;
 /// Most bytes of a complaint; it is shown to a user.
@@ -100,6 +102,7 @@ pub struct Run {
     limit: Option<Duration>,
     silence: Option<Duration>,
     alone: bool,
+    ceiling: Ceiling,
     most: usize,
     sink: Option<std::sync::Arc<File>>,
 }
@@ -119,6 +122,7 @@ impl Run {
             limit: None,
             silence: None,
             alone: false,
+            ceiling: Ceiling::default(),
             most: MAX_OUTPUT,
             sink: None,
         }
@@ -158,6 +162,12 @@ impl Run {
     /// everything it started.
     pub fn alone(mut self) -> Self {
         self.alone = true;
+        self
+    }
+
+    /// What the child, and everything that it starts, may take of the machine.
+    pub fn ceiling(mut self, ceiling: Ceiling) -> Self {
+        self.ceiling = ceiling;
         self
     }
 
@@ -222,14 +232,19 @@ impl Run {
             None => Ok(Stdio::piped()),
         };
         command.stdout(pipe()?).stderr(pipe()?);
-        if self.alone {
+        let (alone, ceiling) = (self.alone, self.ceiling);
+        if alone || ceiling != Ceiling::default() {
             use std::os::unix::process::CommandExt;
-            // SAFETY: between fork and exec only two system calls are made; neither allocates nor takes a lock.
+            // SAFETY: between fork and exec only system calls are made; none of them allocates or takes a lock.
             unsafe {
-                command.pre_exec(|| {
-                    rustix::process::setsid()?;
-                    let signal = Some(rustix::process::Signal::TERM);
-                    Ok(rustix::process::set_parent_process_death_signal(signal)?)
+                command.pre_exec(move || {
+                    ceiling.apply()?;
+                    if alone {
+                        rustix::process::setsid()?;
+                        let signal = Some(rustix::process::Signal::TERM);
+                        rustix::process::set_parent_process_death_signal(signal)?;
+                    }
+                    Ok(())
                 });
             }
         }
@@ -318,6 +333,19 @@ mod tests {
         assert_eq!(most.stdout.len() + most.stderr.len(), 8);
         let more = Run::new(["sh", "-c", "echo 123; echo 5678 >&2"]).most(8).output();
         assert!(matches!(more, Err(RunError::TooLarge { most: 8, .. })));
+    }
+
+    // holds: git-memory-is-bounded
+    #[test]
+    fn child_takes_no_more_than_its_ceiling() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f").display().to_string();
+        let ceiling = Ceiling { memory: Some(64 << 20), file: Some(4096), nice: 3 };
+        let run = |script: &str| Run::new(["sh", "-c", script]).ceiling(ceiling).output().unwrap();
+        assert_eq!(run("ulimit -d; nice").text(), "65536\n3\n");
+        assert!(!run(&format!("head -c 9999 /dev/zero > {file}")).ok());
+        assert_eq!(std::fs::metadata(&file).unwrap().len(), 4096);
+        assert!(!run("exec head -c 200000000 /dev/zero | tail -n 1 > /dev/null").ok(), "tail holds the whole line");
     }
 
     #[test]

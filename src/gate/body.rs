@@ -13,10 +13,10 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::process::ChildStdout;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
 
+use crate::places::Place;
 use crate::process::{Ended, Leash};
 use crate::reply::Refusal;
 
@@ -42,7 +42,7 @@ pub struct Stream {
     /// Ends the process when the client has gone.
     leash: Option<Leash>,
     /// The request's place among those at work.
-    _place: OwnedSemaphorePermit,
+    _place: Place,
     /// Which request this is, for the log.
     label: &'static str,
     /// What to do when git has succeeded.
@@ -58,7 +58,7 @@ impl Stream {
     pub fn new(
         stdout: ChildStdout,
         (end, leash): (JoinHandle<Ended>, Leash),
-        place: OwnedSemaphorePermit,
+        place: Place,
         label: &'static str,
     ) -> Self {
         let buffer = BytesMut::new();

@@ -13,13 +13,13 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use hyper::body::{Body, Incoming};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::auth;
 use crate::body::{RECEIVES, Reply, Stream};
 use crate::keep;
 use crate::path::{self, Service};
 use crate::pkt;
+use crate::places::{Place, Places, Work};
 use crate::process::{self, Process};
 use crate::pump::{BodyError, Source, pump};
 use crate::push::{Head, HeadError, HeadReader};
@@ -37,13 +37,17 @@ pub struct Limits {
     pub idle: Duration,
     /// Requests that git works on at the same time; further ones wait.
     pub at_work: usize,
+    /// Requests that wait; further ones are refused.
+    pub waiting: usize,
+    /// Bytes of memory for all git processes together.
+    pub memory: u64,
     /// Most bytes of one push; `None` for no limit.
     pub push: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(60), at_work: 32, push: None }
+        Self { idle: Duration::from_secs(60), at_work: 4, waiting: 32, memory: 512 << 20, push: None }
     }
 }
 
@@ -53,7 +57,7 @@ pub struct Desk {
     token: Secret,
     repository: PathBuf,
     limits: Limits,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
 }
 
 /// One request, apart from its body.
@@ -66,7 +70,7 @@ struct Errand<'a> {
 impl Desk {
     /// Serves `repository` to whoever presents `token`, under the name `scope`.
     pub fn new(scope: String, token: Secret, repository: PathBuf, limits: Limits) -> Self {
-        let places = Arc::new(Semaphore::new(limits.at_work.max(1)));
+        let places = Arc::new(Places::new(limits.at_work, limits.waiting, limits.memory));
         Self { scope, token, repository, limits, places }
     }
 
@@ -143,8 +147,8 @@ impl Desk {
             pkt::push(&mut before, format!("# service=git-{}\n", errand.label).as_bytes());
             before.extend_from_slice(pkt::FLUSH);
         }
-        let place = self.place().await;
-        let git = self.start(arguments, &errand)?;
+        let place = self.place(Work::Look).await?;
+        let git = self.start(arguments, &errand, &place)?;
         let mut stream = Stream::new(git.stdout, (git.end, git.leash), place, errand.label);
         drop(git.stdin);
         let first = stream.first().await;
@@ -154,8 +158,8 @@ impl Desk {
     async fn fetch(&self, parts: &Parts, source: &mut Option<Source>) -> Result<Response<Reply>, Refusal> {
         let errand = Errand { parts, protocol: protocol(&parts.headers), label: "upload-pack" };
         let packed = errand.check_body("application/x-git-upload-pack-request")?;
-        let place = self.place().await;
-        let git = self.start(&["upload-pack", "--stateless-rpc", "."], &errand)?;
+        let place = self.place(Work::Fetch).await?;
+        let git = self.start(&["upload-pack", "--stateless-rpc", "."], &errand, &place)?;
         let source = source.take().ok_or(Refusal::GitUnavailable)?;
         exchange(git, place, &errand, (Bytes::new(), source, packed), None).await
     }
@@ -172,26 +176,26 @@ impl Desk {
             reading.drain().await?;
             return Ok(fine(Reply::whole(Bytes::new()), RESULT));
         }
-        let place = self.place().await;
-        if let Some(reasons) = self.objections(&head).await {
+        let place = self.place(Work::Push).await?;
+        if let Some(reasons) = self.objections(&head, &place).await {
             reading.drain().await?;
             log_refused(&head, &reasons);
             let answer = head.refusal(&reasons).ok_or(Refusal::Malformed("the push is refused"))?;
             return Ok(fine(Reply::whole(answer), RESULT));
         }
         keep::sweep(&self.repository);
-        let git = self.start(&["receive-pack", "--stateless-rpc", "."], &errand)?;
+        let git = self.start(&["receive-pack", "--stateless-rpc", "."], &errand, &place)?;
         let source = source.take().ok_or(Refusal::GitUnavailable)?;
         let sequel = self.sequel(head);
         exchange(git, place, &errand, (bytes.freeze(), source, false), sequel).await
     }
 
     /// Why the push must not go on; old tips are kept when there is nothing against it.
-    async fn objections(&self, head: &Head) -> Option<Vec<String>> {
+    async fn objections(&self, head: &Head, place: &Place) -> Option<Vec<String>> {
         if let Some(reasons) = head.verdict() {
             return Some(reasons);
         }
-        let cause = keep::keep(&self.repository, &head.changes).await.err()?;
+        let cause = keep::keep(&self.repository, &head.changes, place.memory).await.err()?;
         let reason =
             |creates| if creates { "another reference of this push is refused".to_owned() } else { cause.clone() };
         Some(head.changes.iter().map(|change| reason(change.creates())).collect())
@@ -202,18 +206,22 @@ impl Desk {
         if head.changes.iter().all(|change| change.creates() || change.deletes()) {
             return None;
         }
-        let repository = self.repository.clone();
+        let (repository, places) = (self.repository.clone(), self.places.clone());
         Some(Box::new(move || {
-            tokio::spawn(keep::tidy(repository, head.changes));
+            tokio::spawn(async move {
+                // What waits for a place here is not refused: it is over soon, and there is one of it for each push.
+                let place = places.wait(Work::Look, &repository).await;
+                keep::tidy(repository, head.changes, place.memory).await;
+            });
         }))
     }
 
-    async fn place(&self) -> OwnedSemaphorePermit {
-        self.places.clone().acquire_owned().await.expect("the semaphore is never closed")
+    async fn place(&self, work: Work) -> Result<Place, Refusal> {
+        self.places.take(work, &self.repository).await
     }
 
-    fn start(&self, arguments: &[&str], errand: &Errand<'_>) -> Result<Process, Refusal> {
-        process::start(&self.repository, arguments, errand.protocol.as_deref()).map_err(|error| {
+    fn start(&self, arguments: &[&str], errand: &Errand<'_>, place: &Place) -> Result<Process, Refusal> {
+        process::start(&self.repository, arguments, errand.protocol.as_deref(), place.memory).map_err(|error| {
             tracing::warn!(%error, "cannot start git");
             match error.kind() {
                 std::io::ErrorKind::NotFound => Refusal::NoGit,
@@ -260,7 +268,7 @@ async fn read_head(source: &mut Source) -> Result<(Head, BytesMut), Refusal> {
 /// Feeds git and waits for its first words; what happens afterwards happens while the reply is sent.
 async fn exchange(
     git: Process,
-    place: OwnedSemaphorePermit,
+    place: Place,
     errand: &Errand<'_>,
     (first, source, packed): (Bytes, Source, bool),
     sequel: Option<Box<dyn FnOnce() + Send>>,

@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// What git says about it, for the client; nothing is named then, and the push must not go on.
-pub async fn keep(repository: &Path, changes: &[Change]) -> Result<(), String> {
+pub async fn keep(repository: &Path, changes: &[Change], memory: u64) -> Result<(), String> {
     let mut script = Vec::new();
     for change in changes.iter().filter(|change| !change.creates()) {
         let name = name_of(change);
@@ -34,7 +34,7 @@ pub async fn keep(repository: &Path, changes: &[Change]) -> Result<(), String> {
     if script.is_empty() {
         return Ok(());
     }
-    let ended = run(repository, &["update-ref", "--stdin", "-z"], script).await;
+    let ended = run(repository, &["update-ref", "--stdin", "-z"], script, memory).await;
     match ended.well() {
         true => Ok(()),
         false => Err(reason(&ended)),
@@ -70,17 +70,17 @@ pub fn sweep(repository: &Path) {
 }
 
 /// Takes away the names of tips that the moved branches still reach.
-pub async fn tidy(repository: PathBuf, changes: Vec<Change>) {
+pub async fn tidy(repository: PathBuf, changes: Vec<Change>, memory: u64) {
     let moved = |c: &&Change| !c.creates() && !c.deletes() && c.name.starts_with(b"refs/heads/");
     for change in changes.iter().filter(moved).take(MOST_TIDIED) {
         let forward = ["merge-base", "--is-ancestor", &change.old, &change.new];
-        if !run(&repository, &forward, Vec::new()).await.well() {
+        if !run(&repository, &forward, Vec::new(), memory).await.well() {
             continue;
         }
         let (name, backup) = (name_of(change), backup_of(change));
         let script = format!("verify {name}\0{}\0delete {backup}\0{}\0", change.new, change.old);
         // Another push may have been faster; then the name stays.
-        let _ = run(&repository, &["update-ref", "--stdin", "-z"], script.into_bytes()).await;
+        let _ = run(&repository, &["update-ref", "--stdin", "-z"], script.into_bytes(), memory).await;
     }
 }
 
@@ -95,8 +95,8 @@ fn backup_of(change: &Change) -> String {
 }
 
 /// Runs git with a small input; its output is dropped.
-async fn run(repository: &Path, arguments: &[&str], input: Vec<u8>) -> Ended {
-    let mut git = match process::start(repository, arguments, None) {
+async fn run(repository: &Path, arguments: &[&str], input: Vec<u8>, memory: u64) -> Ended {
+    let mut git = match process::start(repository, arguments, None, memory) {
         Ok(git) => git,
         Err(error) => return Ended { status: None, complaint: error.to_string() },
     };

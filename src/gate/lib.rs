@@ -12,6 +12,7 @@ mod io;
 mod keep;
 pub mod path;
 pub mod pkt;
+mod places;
 mod process;
 mod pump;
 pub mod push;

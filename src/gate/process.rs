@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use base::ceiling::Ceiling;
 use mirror::git::Reach;
 use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -84,19 +85,28 @@ pub struct Process {
     pub leash: Leash,
 }
 
-/// Starts git in `repository`. `protocol` is the version that the client asked for.
+/// How much git gives way to what else the host does.
+const COURTESY: i32 = 5;
+
+/// Starts git in `repository`, with `memory` bytes for each of its processes. `protocol` is the version that the client
+/// asked for.
 ///
 /// # Errors
 /// What the operating system says; `NotFound` when git is not installed.
-pub fn start(repository: &Path, arguments: &[&str], protocol: Option<&str>) -> io::Result<Process> {
+pub fn start(repository: &Path, arguments: &[&str], protocol: Option<&str>, memory: u64) -> io::Result<Process> {
     let mut command = Command::new("git");
     command.args(arguments).current_dir(repository).env_clear().envs(environment());
     if let Some(protocol) = protocol {
         command.env("GIT_PROTOCOL", protocol);
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    // SAFETY: between fork and exec only a system call is made.
-    unsafe { command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::TERM))?)) };
+    let ceiling = Ceiling { memory: Some(memory), nice: COURTESY, ..Ceiling::default() };
+    let prepare = move || {
+        ceiling.apply()?;
+        Ok(set_parent_process_death_signal(Some(Signal::TERM))?)
+    };
+    // SAFETY: between fork and exec only system calls are made.
+    unsafe { command.pre_exec(prepare) };
     let mut child = command.spawn()?;
     let missing = || io::Error::other("a pipe is missing");
     let stdin = child.stdin.take().ok_or_else(missing)?;

@@ -34,6 +34,8 @@ pub enum Refusal {
     Stalled,
     /// The body is not what it says.
     Malformed(&'static str),
+    /// As many requests as may wait do so already.
+    Busy,
     /// Git is not installed.
     NoGit,
     /// Git cannot be started.
@@ -56,6 +58,7 @@ impl Refusal {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Stalled => StatusCode::REQUEST_TIMEOUT,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoGit | Self::GitUnavailable | Self::GitFailed => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -75,6 +78,7 @@ impl Refusal {
             Self::TooLarge => "the request is larger than the gate allows",
             Self::Stalled => "the request came to a halt",
             Self::Malformed(what) => what,
+            Self::Busy => "the gate has too many requests waiting; wait for some of them to end and try again",
             Self::NoGit => "git not found",
             Self::GitUnavailable => "git unavailable",
             Self::GitFailed => "git failed; the supervisor's log says more",

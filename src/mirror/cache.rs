@@ -1,19 +1,21 @@
 //! The clone cache: a working tree that new workspaces are copied from.
 //!
 //! Invariants: nothing of the checked-out content runs (no hooks, filters, submodules, large-file smudging, nor any of
-//! the user's configuration); it can be thrown away at any time, and is when it does not work; a new one appears complete.
+//! the user's configuration); it holds what the upstream has, and nothing that only containers pushed; files are counted
+//! before they are checked out; it can be thrown away at any time, and is when it does not work; a new one appears
+//! complete.
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::census;
 use crate::fault::{MirrorError, io};
-use crate::git::Git;
+use crate::git::{self, Git};
 use crate::hold::{self, Listener, sibling};
 
-const CLONE: Duration = Duration::from_secs(300);
-const FETCH: Duration = Duration::from_secs(120);
+const FETCH: Duration = Duration::from_secs(300);
 const CHECKOUT: Duration = Duration::from_secs(120);
 
 /// Brings the cache to the state of the mirror.
@@ -64,18 +66,31 @@ fn discard(path: &Path) -> Result<(), MirrorError> {
 }
 
 fn build(mirror: &Path, young: &Path, source: &OsString) -> Result<(), MirrorError> {
-    let words = ["clone", "--quiet", "--no-checkout", "--template=", "--no-recurse-submodules", "--"];
-    let mut words: Vec<OsString> = words.map(Into::into).into();
-    words.extend([source.clone(), young.into()]);
-    Git::new(words).limit(CLONE).succeed("clone the mirror")?;
-    check_out(mirror, young)
+    let mut words: Vec<OsString> = ["init", "--quiet", "--template=", "--"].map(Into::into).into();
+    words.push(young.into());
+    Git::new(words).succeed("make the cache")?;
+    let fetch = ["config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*"];
+    within(young, fetch).succeed("configure the cache")?;
+    update(mirror, young, source)
 }
+
+/// What the cache takes: the upstream's branches and tags, and nothing that containers pushed. The names that containers
+/// are not offered (see [`crate::refs::offered`]) stay away as far as a pattern can say it.
+const SEED: &[&str] = &[
+    "+refs/terok/upstream/heads/*:refs/remotes/origin/*",
+    "^refs/terok/upstream/heads/HEAD",
+    "^refs/terok/upstream/heads/-*",
+    "+refs/terok/upstream/tags/*:refs/tags/*",
+];
 
 fn update(mirror: &Path, cache: &Path, source: &OsString) -> Result<(), MirrorError> {
     let mut words: Vec<OsString> = ["config", "--replace-all", "remote.origin.url"].map(Into::into).into();
     words.push(source.clone());
     within(cache, words).succeed("configure the cache")?;
-    let fetch = ["fetch", "--quiet", "--prune", "--no-recurse-submodules", "--no-write-fetch-head", "origin"];
+    let serve = git::upload_pack(&[("uploadpack.hideRefs", "!refs/terok/upstream")]);
+    let fetch =
+        ["fetch", "--quiet", "--prune", "--force", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"];
+    let fetch = fetch.into_iter().chain(["--upload-pack", &serve, "origin"]).chain(SEED.iter().copied());
     within(cache, fetch).limit(FETCH).succeed("fetch from the mirror")?;
     check_out(mirror, cache)
 }
@@ -88,8 +103,9 @@ fn check_out(mirror: &Path, cache: &Path) -> Result<(), MirrorError> {
         return Ok(());
     };
     let remote = format!("refs/remotes/origin/{branch}");
-    if !within(cache, ["rev-parse", "--quiet", "--verify", "--end-of-options", &remote]).run()?.ok() {
-        return Ok(());
+    let Some(tip) = tip(cache, &remote)? else { return Ok(()) };
+    if checked_out(cache)?.as_ref() != Some(&tip) {
+        census::check(&cache.join(".git"), &tip)?;
     }
     within(cache, ["symbolic-ref", "refs/remotes/origin/HEAD", &remote]).succeed("follow the mirror's branch")?;
     // Leftovers go first: one of them may have the name of a directory that is wanted now.
@@ -102,6 +118,17 @@ fn check_out(mirror: &Path, cache: &Path) -> Result<(), MirrorError> {
     }
     within(cache, ["reset", "--quiet", "--hard"]).limit(CHECKOUT).succeed("check out the cache")?;
     within(cache, ["clean", "--quiet", "-ffdx"]).limit(CHECKOUT).succeed("clean the cache").map(drop)
+}
+
+/// The commit that a name stands for in the cache.
+fn tip(cache: &Path, name: &str) -> Result<Option<String>, MirrorError> {
+    let output = within(cache, ["rev-parse", "--quiet", "--verify", "--end-of-options", name]).run()?;
+    Ok(output.ok().then(|| output.text().trim().to_owned()))
+}
+
+/// The commit that is checked out, and has been counted therefore.
+fn checked_out(cache: &Path) -> Result<Option<String>, MirrorError> {
+    if cache.join(".git/index").is_file() { tip(cache, "HEAD") } else { Ok(None) }
 }
 
 fn within<S: AsRef<std::ffi::OsStr>>(cache: &Path, words: impl IntoIterator<Item = S>) -> Git {

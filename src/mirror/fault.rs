@@ -57,6 +57,14 @@ pub enum MirrorError {
     /// The mirror is being synchronised by somebody else.
     #[error("mirror `{}` is in use by another synchronisation", .0.display())]
     Busy(PathBuf),
+    /// A commit has more than is checked out on the host.
+    #[error("cannot check out `{commit}` for the clone cache: it has more than {most}")]
+    TooMuch {
+        /// The commit.
+        commit: String,
+        /// What it has too much of, and the bound.
+        most: String,
+    },
     /// A file or directory could not be handled.
     #[error("cannot {what} `{}`", .path.display())]
     Io {
@@ -93,6 +101,7 @@ impl Fault for MirrorError {
             Self::Missing(_) => "mirror-missing",
             Self::NotMirror(_) => "mirror-not-bare",
             Self::Busy(_) => "mirror-busy",
+            Self::TooMuch { .. } => "mirror-too-much",
             Self::Io { .. } => "mirror-io",
         }
     }
@@ -102,6 +111,7 @@ impl Fault for MirrorError {
             Self::NoGit => Some("install the package `git`".into()),
             Self::NotMirror(_) => Some("move it away, or choose another path for the mirror".into()),
             Self::Busy(_) => Some("wait for it to end and try again".into()),
+            Self::TooMuch { .. } => Some("containers clone it by themselves, through the gate".into()),
             Self::Missing(_) => Some("synchronise the gate first".into()),
             _ => None,
         }

@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
 
+use base::ceiling::Ceiling;
 use base::process::{Output, Run, Watch};
 
 use crate::fault::MirrorError;
@@ -28,6 +29,25 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("init.templateDir", ""),
     ("log.showSignature", "false"),
 ];
+
+/// Settings of every git process that reads only what is on this machine, where containers may have written it: it works
+/// on one thread, passes large files on in pieces instead of holding them, and caches little.
+const FRUGAL: &[(&str, &str)] = &[
+    ("core.bigFileThreshold", "1m"),
+    ("core.deltaBaseCacheLimit", "16m"),
+    ("core.packedGitWindowSize", "32m"),
+    ("core.packedGitLimit", "128m"),
+    ("pack.threads", "1"),
+    ("pack.windowMemory", "16m"),
+    ("pack.deltaCacheSize", "16m"),
+    ("index.threads", "1"),
+];
+
+/// Most memory of its own that such a process may have, in bytes.
+const MEMORY: u64 = 384 << 20;
+
+/// How much it gives way to what people and containers wait for.
+const COURTESY: i32 = 5;
 
 /// Variables that hold for every git process.
 const FIXED: &[(&str, &str)] = &[
@@ -97,7 +117,12 @@ fn compose(
             variables.iter().for_each(|(name, value)| set(name, value));
         }
     }
-    let own = SETTINGS.iter().copied().chain(settings.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+    let frugal = if matches!(reach, Reach::Local) { FRUGAL } else { &[] };
+    let own = SETTINGS
+        .iter()
+        .chain(frugal)
+        .copied()
+        .chain(settings.iter().map(|(key, value)| (key.as_str(), value.as_str())));
     let mut count = 0;
     for (key, value) in own {
         set(&format!("GIT_CONFIG_KEY_{count}"), key);
@@ -115,6 +140,13 @@ fn passes(reach: &Reach, name: &OsStr) -> bool {
         Reach::User { personal: true } if PERSONAL.contains(&name) => true,
         Reach::User { .. } | Reach::Identity(_) => !name.starts_with("GIT_") || ANCHORS.contains(&name),
     }
+}
+
+/// The command by which another local git process serves the mirror: git does not pass our settings on to it.
+pub(crate) fn upload_pack(settings: &[(&str, &str)]) -> String {
+    let settings = SETTINGS.iter().chain(FRUGAL).chain(settings);
+    let words = settings.flat_map(|(key, value)| ["-c".to_owned(), format!("{key}={value}")]);
+    base::text::command_line(["git".to_owned()].into_iter().chain(words).chain(["upload-pack".to_owned()]))
 }
 
 /// One git command to run.
@@ -176,6 +208,12 @@ impl Git {
         self
     }
 
+    /// Output goes into `sink` instead of being captured.
+    pub(crate) fn into_file(mut self, sink: std::fs::File) -> Self {
+        self.run = self.run.into_file(sink);
+        self
+    }
+
     /// Runs to the end; output is captured.
     ///
     /// # Errors
@@ -190,6 +228,9 @@ impl Git {
     /// As [`Git::run`], and when `watch` ends it.
     pub fn watched(self, watch: Watch<'_>) -> Result<Output, MirrorError> {
         let mut run = self.run;
+        if matches!(self.reach, Reach::Local) {
+            run = run.ceiling(Ceiling { memory: Some(MEMORY), nice: COURTESY, ..Ceiling::default() });
+        }
         for (name, value) in environment(&self.reach, &self.settings) {
             run = run.env(name, value);
         }
@@ -242,7 +283,8 @@ mod tests {
             let value = |name: &str| env.iter().find(|(k, _)| k == name).map(|(_, v)| v.to_str().unwrap().to_owned());
             assert_eq!(value("GIT_TERMINAL_PROMPT").as_deref(), Some("0"));
             assert_eq!(value("GIT_ASKPASS").as_deref(), Some(""));
-            assert_eq!(value("GIT_CONFIG_COUNT"), Some(SETTINGS.len().to_string()));
+            let frugal = if matches!(reach, Reach::Local) { FRUGAL.len() } else { 0 };
+            assert_eq!(value("GIT_CONFIG_COUNT"), Some((SETTINGS.len() + frugal).to_string()));
             let mut names: Vec<_> = env.iter().map(|(name, _)| name).collect();
             names.sort();
             let before = names.len();

@@ -6,7 +6,10 @@
 
 pub mod address;
 pub mod backup;
+#[cfg(test)]
+mod bombs;
 pub mod cache;
+mod census;
 #[cfg(test)]
 mod chaos;
 pub mod config;
@@ -18,6 +21,7 @@ pub mod hold;
 #[cfg(test)]
 mod killed;
 pub mod ledger;
+pub mod objects;
 pub mod pull;
 pub mod refs;
 pub mod report;

@@ -22,13 +22,13 @@ fn impatient(content: &[u8]) -> Stage {
     stage
 }
 
-fn basic() -> String {
+pub fn basic() -> String {
     use base64::Engine;
     let pair = base64::engine::general_purpose::STANDARD.encode(format!("{TOKEN}:x"));
     format!("Host: l\r\nAuthorization: Basic {pair}\r\n")
 }
 
-fn push_head() -> String {
+pub fn push_head() -> String {
     let kind = "Content-Type: application/x-git-receive-pack-request\r\n";
     format!("POST /proj.git/git-receive-pack HTTP/1.1\r\n{}{kind}", basic())
 }

@@ -1,5 +1,6 @@
 //! The gate with real git on both sides.
 
+mod bombs;
 mod contract;
 mod faults;
 mod fuzz;
