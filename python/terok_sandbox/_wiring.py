@@ -149,6 +149,7 @@ def _args(cfg: SandboxConfig, plan: WiringPlan, made: PerContainerResources, tok
     if os.geteuid() != 0:
         args.append(_USERNS)
     args += launch._native().sandbox_explicit_args()
+    args += launch._native().sandbox_seccomp_args(launch._place(cfg))
     if not served:
         return args
     args += ["-v", f"{_bridges(cfg)}:{BRIDGES_DIR}:z,ro"]

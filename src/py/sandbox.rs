@@ -9,6 +9,7 @@ use ::podman::explicit::Explicit;
 use ::sandbox::argv::Context;
 use ::sandbox::journal::{self, Note, Token};
 use ::sandbox::launcher::{self, launcher};
+use ::sandbox::seccomp::Profile;
 use ::sandbox::spec::{Place, RunSpec};
 use ::sandbox::{LaunchError, execute, network, redact, resources, sealed, sidecar, stray, supervision, undo};
 use pyo3::prelude::*;
@@ -25,8 +26,10 @@ fn verb(word: &str) -> PyResult<Verb> {
     }
 }
 
-fn context(network: Vec<String>) -> Context {
-    Context { rootless: ::base::user::effective_uid() != 0, network, image: None, explicit: Explicit::detect() }
+fn context(place: &Place, spec: &RunSpec, network: Vec<String>) -> Result<Context, LaunchError> {
+    let seccomp = Profile::of(spec).map(|profile| profile.option(place)).transpose()?;
+    let rootless = ::base::user::effective_uid() != 0;
+    Ok(Context { rootless, network, image: None, seccomp, explicit: Explicit::detect() })
 }
 
 /// A Python callable `(scope, subject)` as the room's revoker; its exception becomes the reason that is kept.
@@ -137,6 +140,14 @@ fn sandbox_explicit_args() -> Vec<String> {
     Explicit::detect().args()
 }
 
+/// The seccomp option of a launch for callers that call podman themselves.
+#[pyfunction]
+fn sandbox_seccomp_args(place: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    let place: Place = convert::from_py(place)?;
+    let option = Profile::Standard.option(&place).map_err(errors::to_py)?;
+    Ok(vec!["--security-opt".to_owned(), option])
+}
+
 /// What launches call podman with: `conf` (its only configuration file), `globals` (options in front of the verb),
 /// `warnings` and the site's `settings`.
 #[pyfunction]
@@ -162,7 +173,8 @@ fn sandbox_argv<'py>(
     network: Vec<String>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (place, spec): (Place, RunSpec) = (convert::from_py(place)?, convert::from_py(spec)?);
-    let rendered = ::sandbox::argv::argv(&spec, verb(word)?, &context(network)).map_err(errors::to_py)?;
+    let context = context(&place, &spec, network).map_err(errors::to_py)?;
+    let rendered = ::sandbox::argv::argv(&spec, verb(word)?, &context).map_err(errors::to_py)?;
     py.detach(|| execute::preflight(&place, &spec)).map_err(errors::to_py)?;
     let (_, settings) = py.detach(|| launcher(&place, &Podman::new())).map_err(errors::to_py)?;
     let mut words = vec!["podman".to_owned()];
@@ -184,7 +196,7 @@ fn sandbox_execute(
     network: Vec<String>,
 ) -> PyResult<String> {
     let (place, spec, word): (Place, RunSpec, Verb) = (convert::from_py(place)?, convert::from_py(spec)?, verb(word)?);
-    let context = context(network);
+    let context = context(&place, &spec, network).map_err(errors::to_py)?;
     let (podman, _) = py.detach(|| launcher(&place, &Podman::new())).map_err(errors::to_py)?;
     watched(py, |watch| execute::execute(&place, &podman, &spec, word, &context, Some(watch)))
 }
@@ -280,6 +292,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(sandbox_write_sidecar, m)?,
         wrap_pyfunction!(sandbox_network_args, m)?,
         wrap_pyfunction!(sandbox_explicit_args, m)?,
+        wrap_pyfunction!(sandbox_seccomp_args, m)?,
         wrap_pyfunction!(sandbox_launcher, m)?,
         wrap_pyfunction!(sandbox_argv, m)?,
         wrap_pyfunction!(sandbox_execute, m)?,

@@ -39,6 +39,8 @@ pub struct Context {
     pub network: Vec<String>,
     /// The checked identifier of the image; the name is written where it is missing.
     pub image: Option<String>,
+    /// The value of `--security-opt` that names the seccomp profile.
+    pub seccomp: Option<String>,
     /// What the options of every launch depend on.
     pub explicit: Explicit,
 }
@@ -54,7 +56,7 @@ pub fn argv(spec: &RunSpec, verb: Verb, context: &Context) -> Result<Rendered, L
         explicit: explicit(spec, context).args(),
         runtime: spec.runtime.clone(),
         annotations: spec.annotations.clone().into_iter().collect(),
-        security: if spec.unrestricted { Vec::new() } else { vec!["no-new-privileges".into()] },
+        security: security(spec, context),
         network: context.network.clone(),
         gpu: spec.gpu_enabled,
         memory: spec.memory.clone(),
@@ -70,6 +72,12 @@ pub fn argv(spec: &RunSpec, verb: Verb, context: &Context) -> Result<Rendered, L
         command: spec.command.clone(),
     };
     Ok(command.render(verb))
+}
+
+/// The values of `--security-opt`.
+fn security(spec: &RunSpec, context: &Context) -> Vec<String> {
+    let restricted = (!spec.unrestricted).then(|| "no-new-privileges".to_owned());
+    restricted.into_iter().chain(context.seccomp.clone()).collect()
 }
 
 /// The options of every launch without the limits that the caller sets.
@@ -111,7 +119,13 @@ mod tests {
 
     fn context() -> Context {
         let explicit = Explicit { hard_files: 9, hard_processes: 7, last_capability: 3, ..Explicit::default() };
-        Context { rootless: true, network: vec!["--shield".into()], image: None, explicit }
+        Context {
+            rootless: true,
+            network: vec!["--shield".into()],
+            image: None,
+            seccomp: Some("seccomp=/p.json".into()),
+            explicit,
+        }
     }
 
     const MIDDLE: &str = "--userns=keep-id:uid=1000,gid=1000 --pid private --ipc private --uts private --cgroupns \
@@ -119,7 +133,7 @@ mod tests {
         --http-proxy=false --no-hosts=false --umask 0022 --log-driver k8s-file \
         --cap-drop=DAC_READ_SEARCH --ulimit core=0:0 --ulimit nofile=9:9 --ulimit nproc=7:7 --pids-limit 2048 \
         --runtime krun --annotation krun.cpus=2 --annotation \
-        dossier.meta_path=/m.json --security-opt no-new-privileges --shield --device nvidia.com/gpu=all -e \
+        dossier.meta_path=/m.json --security-opt no-new-privileges --security-opt seccomp=/p.json --shield --device nvidia.com/gpu=all -e \
         NVIDIA_VISIBLE_DEVICES=all -e NVIDIA_DRIVER_CAPABILITIES=all --memory 4g --cpus 2 -p 127.0.0.1:1:2";
     const END: &str =
         "-v /h/rt:/run/terok:z -e A=1 -e API_TOKEN --name c1 --hostname hn -w /workspace img:1 bash -lc x";

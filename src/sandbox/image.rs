@@ -10,6 +10,7 @@ use crate::cause::Cause;
 use crate::execute::broken_off;
 use crate::extra;
 use crate::fault::LaunchError;
+use crate::seccomp::{self, Profile};
 use crate::spec::Place;
 
 /// The identifier to run for an image name; downloads the image when `options` ask for it or when it is missing.
@@ -62,6 +63,9 @@ pub fn pinned_run_line(place: &Place, podman: &Podman, words: &[String]) -> Resu
     let id = resolve(place, podman, image, image, options, None)?;
     let end = options.iter().position(|word| word == "--").unwrap_or(position);
     let mut pinned = words[..end].to_vec();
+    if seccomp::is_nested(options) {
+        pinned.extend(["--security-opt".into(), Profile::Nested.option(place)?]);
+    }
     pinned.push("--pull=never".into());
     pinned.push(id);
     pinned.extend_from_slice(&words[position + 1..]);

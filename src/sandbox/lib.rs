@@ -23,6 +23,7 @@ pub mod process;
 pub mod redact;
 pub mod resources;
 pub mod sealed;
+pub mod seccomp;
 pub mod service_port;
 pub mod sidecar;
 pub mod spec;

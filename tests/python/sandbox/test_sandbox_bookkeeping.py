@@ -44,7 +44,7 @@ def db(monkeypatch: pytest.MonkeyPatch) -> Db:
 def traces(cfg: SandboxConfig) -> set[str]:
     roots = (Path(cfg.state_dir), Path(cfg.runtime_dir))
     found = {str(p.relative_to(root)) for root in roots for p in root.rglob("*") if p.name not in (".lock", ".swept")}
-    of_all = {"podman", "podman/containers.conf", "podman-info.json"}
+    of_all = {"podman", "podman/containers.conf", "podman/seccomp-standard.json", "podman-info.json"}
     return found - of_all - {"launches", "run", "sidecar", "sandbox", "sandbox/runs"}
 
 

@@ -43,7 +43,8 @@ def spec(**changes: Any) -> RunSpec:
 def traces(cfg: SandboxConfig) -> list[str]:
     """Every file and container directory that is left."""
     found = [str(p.relative_to(cfg.state_dir)) for p in Path(cfg.state_dir).rglob("*") if p.is_file()]
-    return [f for f in found if not f.endswith((".lock", ".swept", "podman/containers.conf"))] + [str(p) for p in Path(cfg.runtime_dir).glob("run/*")]
+    of_all = (".lock", ".swept", "podman/containers.conf", "podman/seccomp-standard.json")
+    return [f for f in found if not f.endswith(of_all)] + [str(p) for p in Path(cfg.runtime_dir).glob("run/*")]
 
 
 FULL = {

@@ -75,6 +75,7 @@ def test_options_in_socket_mode(cfg: SandboxConfig) -> None:
         *("--cap-drop", "NET_ADMIN", "--cap-drop", "NET_RAW"),
         *USERNS,
         *_lib.sandbox_explicit_args(),
+        *("--security-opt", f"seccomp={cfg.state_dir}/podman/seccomp-standard.json"),
         "-v",
         f"{cfg.state_dir}/bridges:{BRIDGES}:z,ro",
         "-v",
