@@ -10,6 +10,7 @@ __all__ = [
     "CheckVerdict",
     "DoctorCheck",
     "make_recovery_acknowledged_check",
+    "podman_advisories_check",
     "run_check",
     "sandbox_doctor_checks",
     "site_settings_check",
@@ -76,6 +77,11 @@ def supervisor_hooks_check() -> DoctorCheck:
 def site_settings_check() -> DoctorCheck:
     """Returns the check which of podman's settings on this host reach containers; one per host, as the one above."""
     return DoctorCheck("podman", "Podman's settings", [], _judge_site, host_side=True)
+
+
+def podman_advisories_check() -> DoctorCheck:
+    """Returns the check for known holes of the installed podman; one per host, as the one above."""
+    return DoctorCheck("podman", "Podman's known holes", [], _judge_advisories, host_side=True)
 
 
 def run_check(check: DoctorCheck) -> CheckVerdict:
@@ -177,6 +183,13 @@ _EFFECTS = (
     ("takes_part", "used by launches"),
     ("ignored", "not used by launches"),
 )
+
+
+def _judge_advisories(_status: int, _out: str, _err: str) -> CheckVerdict:
+    from .prerequisites import check_advisories
+
+    severity, text = check_advisories()
+    return CheckVerdict(severity, text.replace("\n", "\n    "))
 
 
 def _judge_site(_status: int, _out: str, _err: str) -> CheckVerdict:

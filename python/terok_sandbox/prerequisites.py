@@ -29,6 +29,7 @@ _HIDING = ("CONTAINERS_CONF", "CONTAINERS_CONF_OVERRIDE")
 def checks() -> list[tuple[str, Callable[[], Finding]]]:
     """Returns the checks that apply here, in the order of the report."""
     found: list[tuple[str, Callable[[], Finding]]] = [("podman", check_podman), ("git", check_git)]
+    found.insert(1, ("podman's holes", check_advisories))
     if os.geteuid() != 0:
         found.append(("subordinate ids", check_subordinate_ids))
     if any(os.environ.get(name) for name in _HIDING):
@@ -41,19 +42,39 @@ def check_podman() -> Finding:
     program = shutil.which("podman")
     if program is None:
         return "missing", "runs the containers; install the package podman"
-    try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace", timeout=_LIMIT)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return "fail", f"{program} does not answer: {error}"
-    version = version_in(done.stdout)
-    if done.returncode != 0 or version is None:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        why = clean_text(said[-1]) if said else f"status {done.returncode}"
-        return "fail", f"{program} does not say its version: {why}"
+    version = _podman_version(program)
+    if isinstance(version, str):
+        return "fail", version
     text = ".".join(str(number) for number in version)
     if version[:2] < OLDEST_PODMAN:
         return "fail", f"{text} at {program} is too old: 4.3 or newer is needed"
     return "ok", f"{text}, {program}"
+
+
+def check_advisories() -> Finding:
+    """The installed podman has no known holes."""
+    from terok_sandbox import advisories
+
+    program = shutil.which("podman")
+    version = _podman_version(program) if program else "podman is missing"
+    if isinstance(version, str):
+        return "warn", f"not checked: {version}"
+    clean, text = advisories.report(version)
+    return ("ok" if clean else "warn"), text
+
+
+def _podman_version(program: str) -> tuple[int, ...] | str:
+    """The numbers of podman's version, or why they cannot be had."""
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace", timeout=_LIMIT)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{program} does not answer: {error}"
+    version = version_in(done.stdout)
+    if done.returncode != 0 or version is None:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        why = clean_text(said[-1]) if said else f"status {done.returncode}"
+        return f"{program} does not say its version: {why}"
+    return version
 
 
 def version_in(text: str) -> tuple[int, ...] | None:

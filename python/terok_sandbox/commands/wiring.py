@@ -86,7 +86,12 @@ def handle_doctor() -> int:
 
     shown = {"ok": green("ok"), "warn": yellow("WARN"), "error": red("ERROR")}
     worst = 0
-    of_host = [doctor.make_recovery_acknowledged_check(), doctor.supervisor_hooks_check(), doctor.site_settings_check()]
+    of_host = [
+        doctor.make_recovery_acknowledged_check(),
+        doctor.supervisor_hooks_check(),
+        doctor.site_settings_check(),
+        doctor.podman_advisories_check(),
+    ]
     for check in [*doctor.sandbox_doctor_checks(), *of_host]:
         verdict = doctor.run_check(check)
         print(f"  {check.label} .... {shown[verdict.severity]} ({verdict.detail})")

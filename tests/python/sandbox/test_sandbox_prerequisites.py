@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from double import FakePodman
 from terok_executor.preflight import Preflight
-from terok_sandbox import prerequisites
+from terok_sandbox import advisories, doctor, prerequisites
 from terok_sandbox.commands import setup
 
 
@@ -43,6 +43,41 @@ def test_podman(podman: FakePodman, says: str, severity: str, words: str) -> Non
     podman.plays(says)
     found = prerequisites.check_podman()
     assert found[0] == severity and words in found[1]
+
+
+@pytest.mark.parametrize(
+    ("version", "has", "has_not"),
+    [
+        ("4.3.1", ["CVE-2026-94603", "CVE-2025-9566", "CVE-2024-1753"], []),
+        ("4.9.5", ["CVE-2026-94603", "CVE-2025-9566"], ["CVE-2024-1753"]),
+        ("5.0.0", ["CVE-2024-1753"], []),
+        ("5.6.1", ["CVE-2026-123876", "CVE-2025-11395"], ["CVE-2025-9566"]),
+        ("5.8.10", ["CVE-2026-94603"], ["CVE-2026-111361", "CVE-2026-123876", "CVE-2026-121885"]),
+        ("6.1.3", ["CVE-2026-111361"], ["CVE-2026-94603", "CVE-2025-11395"]),
+    ],
+)
+def test_versions_with_known_holes_are_named(podman: FakePodman, version: str, has: list[str], has_not: list[str]) -> None:
+    podman.plays(f"echo podman version {version}")
+    severity, text = prerequisites.check_advisories()
+    assert severity == "warn" and f"podman {version} has" in text and "changelog" in text
+    assert all(name in text for name in has) and not any(name in text for name in has_not)
+    verdict = doctor.run_check(doctor.podman_advisories_check())
+    assert verdict.severity == "warn" and has[0] in verdict.detail
+
+
+def test_a_version_without_known_holes(podman: FakePodman) -> None:
+    podman.plays("echo podman version 6.2.0")
+    assert prerequisites.check_advisories() == ("ok", "no known holes in podman 6.2.0")
+    podman.plays("exit 1")
+    assert prerequisites.check_advisories()[0] == "warn"
+    assert [label for label, _ in prerequisites.checks()][:3] == ["podman", "podman's holes", "git"]
+
+
+def test_the_table_of_advisories_is_well_formed() -> None:
+    for advisory in advisories.table():
+        assert advisory.id.startswith("CVE-") and advisory.fixed and advisory.what and advisory.ours
+        newest = tuple(int(number) for number in advisory.fixed[-1].split("."))
+        assert not advisory.affects(newest) and advisory.affects((4, 0, 0))
 
 
 def test_podman_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
