@@ -18,7 +18,7 @@ export TEROK_BUILD_PROFILE := $(if $(RELEASE),dist,release)
 
 SOURCES := $(shell git ls-files -co --exclude-standard -- src python build_backend data Cargo.toml Cargo.lock pyproject.toml)
 
-.PHONY: help demo test room test-rust test-python check bench wheel dev adopt docs clean packages cargo
+.PHONY: help demo test room test-rust test-python check bench wheel dev adopt docs locks clean packages cargo
 
 help:
 	@echo "make demo    an AI agent edits a repository inside a hardened, supervised container"
@@ -29,6 +29,7 @@ help:
 	@echo "make dev     the wheel installed into .venv"
 	@echo "make adopt   the stock TUI and CLI over it: .venv/bin/terok, terok-tui, terok-web"
 	@echo "make docs    docs/reference/, from what the program knows"
+	@echo "make locks   the lock files of what agent images take from npm and PyPI, renewed"
 	@echo "make clean   remove everything that was built"
 
 packages:
@@ -97,6 +98,9 @@ test-python: dev adopt
 check: dev
 	@tests/host/install-packages host
 	@tools/check
+
+locks: | $(BIN)/.tools
+	@$(BIN)/python tools/locks.py
 
 docs: dev
 	@$(BIN)/python tools/reference.py

@@ -4,6 +4,7 @@ fn main() {
     let python = concat!(env!("CARGO_MANIFEST_DIR"), "/../../python");
     for folder in [
         "terok/resources/templates",
+        "terok_executor/resources/locks",
         "terok_executor/resources/scripts",
         "terok_executor/resources/templates",
         "terok_executor/resources/tmux",

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::base_image::Family;
 use crate::selection::Catalog;
-use crate::stage::{self, SCRIPTS_DIR, TMUX_DIR, TOAD_DIR};
+use crate::stage::{self, LOCKS_DIR, SCRIPTS_DIR, TMUX_DIR, TOAD_DIR};
 use crate::{ImageError, help, render, tag};
 
 /// SHA-256 of the parts with one NUL between them, in hexadecimal.
@@ -45,11 +45,11 @@ pub fn l0(base: &str, rendered: &str) -> String {
     of([base.as_str(), rendered])
 }
 
-/// Hash of an agent layer's recipe: text, scripts, tmux configuration, Toad's agents, help lines.
+/// Hash of an agent layer's recipe: text, scripts, tmux configuration, Toad's agents, lock files, help lines.
 pub fn l1(rendered: &str, catalog: &Catalog, agents: &[String]) -> String {
     let help = help::fragments(catalog, agents);
     let help = tree(help.iter().map(|(file, text)| (*file, text.as_bytes())));
-    of([rendered, &folder(SCRIPTS_DIR), &folder(TMUX_DIR), &folder(TOAD_DIR), &help])
+    of([rendered, &folder(SCRIPTS_DIR), &folder(TMUX_DIR), &folder(TOAD_DIR), &folder(LOCKS_DIR), &help])
 }
 
 /// The hashes both layers would be built with now.

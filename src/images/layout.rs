@@ -14,7 +14,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::ImageError;
 use crate::project::Rendered;
-use crate::stage::{self, SCRIPTS_DIR, TMUX_DIR, TOAD_DIR};
+use crate::stage::{self, LOCKS_DIR, SCRIPTS_DIR, TMUX_DIR, TOAD_DIR};
 
 const LOCK: &str = ".lock";
 const PREFIX: &str = ".stage-";
@@ -36,7 +36,7 @@ pub fn write(project: &str, dir: &Path, rendered: &Rendered) -> Result<Vec<Strin
     for (name, text) in rendered {
         base::file::write_atomic(&dir.join(name), text.as_bytes(), base::file::PUBLIC).map_err(fault)?;
     }
-    let replaced = [SCRIPTS_DIR, TOAD_DIR, TMUX_DIR].map(|name| (name, replace(dir, name)));
+    let replaced = [SCRIPTS_DIR, TOAD_DIR, TMUX_DIR, LOCKS_DIR].map(|name| (name, replace(dir, name)));
     let told = |(name, result): (&str, Result<(), ImageError>)| {
         let fault = result.err()?;
         Some(format!("cannot stage `{name}`: {}", base::fault::explain(&fault)))

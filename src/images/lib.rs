@@ -12,6 +12,7 @@ pub mod fault;
 pub mod hash;
 pub mod help;
 pub mod layout;
+pub mod lock;
 pub mod manifest;
 pub mod pipeline;
 pub mod project;
@@ -42,6 +43,8 @@ pub use selection::{Catalog, Entry, Selection};
 pub const AGENTS_LABEL: &str = "ai.terok.agents";
 /// Label that lists the versions of what was installed from a package registry, `name=version`, comma separated.
 pub const VERSIONS_LABEL: &str = "ai.terok.versions";
+/// Label that lists the lock files that were installed from, `name=sha256:digest`, comma separated.
+pub const LOCKS_LABEL: &str = "ai.terok.locks";
 /// Label with the content hash of the recipe of the layer an image was built from.
 pub const HASH_LABEL: &str = "ai.terok.recipe";
 /// File in the image with the one line `TEROK_INSTALLED_AGENTS=<list>`.

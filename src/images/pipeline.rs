@@ -17,7 +17,7 @@ use crate::base_image::{self, Family};
 use crate::ca::{self, Places, Trust};
 use crate::runner::{self, Output};
 use crate::selection::{self, Catalog, Selection};
-use crate::{AGENTS_LABEL, HASH_LABEL, ImageError, hash, render, stage, tag};
+use crate::{AGENTS_LABEL, HASH_LABEL, ImageError, LOCKS_LABEL, hash, lock, render, stage, tag};
 
 /// Names of the images of one base.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -107,6 +107,7 @@ pub fn build_base(
         stage::context(path, catalog, &kept)?;
         write(&path.join("L1.cli.Dockerfile"), &text)
     })?;
+    let locks = lock::label(&text, &versions);
     let bust = if refresh { unix_seconds() } else { "0".to_owned() };
     let mut build_args = vec![("BASE_IMAGE".to_owned(), l0), ("AGENT_CACHE_BUST".to_owned(), bust)];
     build_args.extend(versions.into_iter().filter(|(arg, _)| text.contains(&format!("ARG {arg}="))));
@@ -116,7 +117,7 @@ pub fn build_base(
         tag: l1,
         extra_tags: alias.into_iter().collect(),
         build_args,
-        labels: vec![(HASH_LABEL.to_owned(), label)],
+        labels: vec![(HASH_LABEL.to_owned(), label), (LOCKS_LABEL.to_owned(), locks)],
         no_cache: request.full_rebuild,
         pull_always: false,
     };

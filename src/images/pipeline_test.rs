@@ -25,6 +25,7 @@ impl Fake {
         let script = format!(
             "#!/bin/sh\necho \"$*\" >> {log}\ncase \"$1 $2\" in\n'image exists') case \" $* \" in {pattern}) exit 0;; esac; exit 1;;\n\
              'image inspect') cat {folder}/labels 2>/dev/null;;\n\
+             'inspect --type') printf '[{{\"Id\":\"%064d\"}}]' 7;;\n\
              'run --rm') echo 3 13;;\nbuild*) {build};;\nesac\n",
             log = log.display(),
             folder = folder.path().display(),

@@ -141,7 +141,7 @@ fn files_are_replaced_as_a_whole_and_others_stay() {
     let mut names: Vec<String> =
         fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names, [".lock", L0_FILE, L1_FILE, L2_FILE, "mine", "scripts", "tmux", "toad-agents"]);
+    assert_eq!(names, [".lock", L0_FILE, L1_FILE, L2_FILE, "locks", "mine", "scripts", "tmux", "toad-agents"]);
     assert!(!dir.join("scripts/leftover").exists() && dir.join("scripts/ensure-bridges.sh").exists());
     assert_eq!(fs::read_to_string(dir.join(L2_FILE)).unwrap(), rendered[L2_FILE]);
     let file = root.path().join("file");

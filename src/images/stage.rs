@@ -18,12 +18,16 @@ static BRIDGES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../python/te
 static TMUX: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../python/terok_executor/resources/tmux");
 static TOAD: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../python/terok_executor/resources/toad-agents");
 
+static LOCKS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../python/terok_executor/resources/locks");
+
 /// Folder of the container scripts in a context.
 pub const SCRIPTS_DIR: &str = "scripts";
 /// Folder of the tmux configuration.
 pub const TMUX_DIR: &str = "tmux";
 /// Folder of the agent definitions for Toad.
 pub const TOAD_DIR: &str = "toad-agents";
+/// Folder of the lock files.
+pub const LOCKS_DIR: &str = "locks";
 /// Folder of the help lines.
 pub const HELP_DIR: &str = "help.d";
 /// Folder of additional certificates.
@@ -35,6 +39,7 @@ pub fn content(folder: &str) -> Vec<(String, &'static [u8])> {
         SCRIPTS_DIR => &[&SCRIPTS, &BRIDGES],
         TMUX_DIR => &[&TMUX],
         TOAD_DIR => &[&TOAD],
+        LOCKS_DIR => &[&LOCKS],
         _ => &[],
     };
     let mut files: Vec<(String, &'static [u8])> = sources
@@ -84,7 +89,7 @@ pub fn certificates(dest: &Path, certificates: &[ca::Certificate]) -> Result<(),
 /// # Errors
 /// [`ImageError::Stage`].
 pub fn context(context: &Path, catalog: &Catalog, agents: &[String]) -> Result<(), ImageError> {
-    for name in [SCRIPTS_DIR, TOAD_DIR, TMUX_DIR] {
+    for name in [SCRIPTS_DIR, TOAD_DIR, TMUX_DIR, LOCKS_DIR] {
         folder(name, &context.join(name))?;
     }
     help_fragments(&context.join(HELP_DIR), catalog, agents)

@@ -5,13 +5,18 @@ Runs when ``TEROK_TEST_IMAGES`` is set, since it downloads more than a gigabyte 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from fixtures.real_image import AGENTS, MAPPING, PROGRAMS, agent_image, mapped
 from terok_executor.container import build
+
+LOCKS = Path(__file__).resolve().parents[3] / "python/terok_executor/resources/locks"
 
 pytestmark = [
     pytest.mark.skipif(not os.environ.get("TEROK_TEST_IMAGES"), reason="TEROK_TEST_IMAGES is not set"),
@@ -52,6 +57,23 @@ def test_the_image_says_what_it_holds(image: str) -> None:
     versions = build.image_versions(image)
     assert versions["claude-code"] in inside(image, "claude --version")
     assert inside(image, "cat /etc/terok/installed.env") == f"TEROK_INSTALLED_AGENTS={','.join(AGENTS)}\n"
+
+
+# holds: image-dependencies-locked
+def test_what_is_installed_is_what_the_lock_files_say(image: str) -> None:
+    labels = json.loads(subprocess.check_output(["podman", "image", "inspect", "--format", "{{json .Labels}}", image]))
+    recorded = dict(part.split("=", 1) for part in labels["ai.terok.locks"].split(","))
+    locks = {path.name.split(".")[0]: path for path in LOCKS.iterdir()}
+    assert {"tools", "claude", "codex"} <= set(recorded) <= set(locks)
+    for name, digest in recorded.items():
+        assert digest == f"sha256:{hashlib.sha256(locks[name].read_bytes()).hexdigest()}", name
+    for name in (name for name in recorded if locks[name].name.endswith(".package-lock.json")):
+        place = f"/home/dev/.npm-packages/lib/terok/{name}"
+        installed = json.loads(inside(image, f"cat {place}/node_modules/.package-lock.json"))["packages"]
+        locked = json.loads(locks[name].read_text())["packages"]
+        assert installed and all(entry["integrity"] == locked[path]["integrity"] for path, entry in installed.items())
+    frozen = inside(image, "python3 -m pip --python /opt/terok-tools/bin/python freeze").split()
+    assert frozen and all(f"\n{line.lower()} " in f"\n{locks['tools'].read_text()}" for line in frozen)
 
 
 def test_nobody_can_log_in_and_no_key_is_shipped(image: str) -> None:
