@@ -145,7 +145,7 @@ def _args(cfg: SandboxConfig, plan: WiringPlan, made: PerContainerResources, tok
     if plan.shield:
         args = shield.pre_start_args(cfg)
     else:
-        args = launch._native().sandbox_network_args(launch._place(cfg), bool(cfg.shield_bypass) or (tcp and served))
+        args = launch._native().sandbox_network_args(launch._place(cfg), bool(cfg.shield_bypass))
     if os.geteuid() != 0:
         args.append(_USERNS)
     args += launch._native().sandbox_explicit_args()

@@ -1,7 +1,7 @@
 """Network policy of a launch, as long as there is no egress firewall.
 
-The capabilities to change the network are always dropped. The host's loopback is opened only where the services listen
-there (TCP mode), or by the explicit ``shield_bypass`` argument.
+The capabilities to change the network are always dropped. The host's loopback is opened only by the explicit
+``shield_bypass`` argument: in TCP mode the services listen inside the container's own network.
 """
 
 from __future__ import annotations
@@ -46,5 +46,4 @@ def pre_start_args(cfg: SandboxConfig) -> list[str]:
         print(BYPASS_BANNER, flush=True)
     else:
         print(UNFILTERED_NOTE, file=sys.stderr, flush=True)
-    loopback = bool(cfg.shield_bypass) or cfg.services_mode == "tcp"
-    return _native().sandbox_network_args(_place(cfg), loopback)
+    return _native().sandbox_network_args(_place(cfg), bool(cfg.shield_bypass))

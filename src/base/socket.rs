@@ -86,6 +86,13 @@ pub enum Listener {
     Unix(UnixListener),
     /// A port of the loopback address.
     Tcp(TcpListener),
+    /// The same port of two loopback addresses: the host's and a container's.
+    Ports {
+        /// On the host.
+        host: TcpListener,
+        /// In the container's network namespace.
+        container: TcpListener,
+    },
 }
 
 impl Listener {
@@ -97,6 +104,9 @@ impl Listener {
         Ok(match self {
             Self::Unix(listener) => Self::Unix(listener.try_clone()?),
             Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
+            Self::Ports { host, container } => {
+                Self::Ports { host: host.try_clone()?, container: container.try_clone()? }
+            }
         })
     }
 }

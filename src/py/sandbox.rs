@@ -125,11 +125,15 @@ fn sandbox_write_sidecar(place: &Bound<'_, PyAny>, members: &Bound<'_, PyAny>) -
     Ok(path.to_string_lossy().into_owned())
 }
 
-/// Network and capability options of a launch without a firewall.
+/// Network and capability options of a launch without a firewall; `loopback` opens the host's loopback.
 #[pyfunction]
 fn sandbox_network_args(py: Python<'_>, place: &Bound<'_, PyAny>, loopback: bool) -> PyResult<Vec<String>> {
     let place: Place = convert::from_py(place)?;
-    let wanted = if loopback { network::Loopback::Open } else { network::Loopback::Closed };
+    let wanted = match (loopback, place.tcp) {
+        (true, _) => network::Loopback::Open,
+        (false, true) => network::Loopback::Services,
+        (false, false) => network::Loopback::Closed,
+    };
     let rootless = ::base::user::effective_uid() != 0;
     Ok(py.detach(|| network::unfiltered_args(wanted, rootless, || Podman::new().cached_info(&place.runtime_dir).ok())))
 }

@@ -16,6 +16,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub enum Door {
     Unix(UnixListener),
     Tcp(TcpListener),
+    Ports { host: TcpListener, container: TcpListener },
 }
 
 impl Door {
@@ -26,10 +27,8 @@ impl Door {
                 listener.set_nonblocking(true)?;
                 Self::Unix(UnixListener::from_std(listener)?)
             }
-            Listener::Tcp(listener) => {
-                listener.set_nonblocking(true)?;
-                Self::Tcp(TcpListener::from_std(listener)?)
-            }
+            Listener::Tcp(listener) => Self::Tcp(adopt(listener)?),
+            Listener::Ports { host, container } => Self::Ports { host: adopt(host)?, container: adopt(container)? },
         })
     }
 
@@ -52,8 +51,18 @@ impl Door {
         match self {
             Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Some(Stream::Unix(stream))),
             Self::Tcp(listener) => listener.accept().await.map(|(stream, from)| vet(stream, from)),
+            Self::Ports { host, container } => tokio::select! {
+                accepted = host.accept() => accepted.map(|(stream, from)| vet(stream, from)),
+                // Only processes in the container's network can connect here.
+                accepted = container.accept() => accepted.map(|(stream, _)| prepare(stream)),
+            },
         }
     }
+}
+
+fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 /// Lets our own user's connections in. One whose client is gone already has no address and takes no option any more;
@@ -64,6 +73,11 @@ fn vet(stream: TcpStream, from: SocketAddr) -> Option<Stream> {
         tracing::warn!("a connection of another user is turned away");
         return None;
     }
+    prepare(stream)
+}
+
+/// `None` when the client has gone already.
+fn prepare(stream: TcpStream) -> Option<Stream> {
     stream.set_nodelay(true).ok()?;
     Some(Stream::Tcp(stream))
 }

@@ -15,7 +15,7 @@ use crate::peer;
 pub enum Stream {
     /// Through the socket file.
     Unix(UnixStream),
-    /// Through the port, by a process of our own user.
+    /// Through the port, by a process of our own user or of the container.
     Tcp(TcpStream),
 }
 

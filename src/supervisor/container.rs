@@ -88,6 +88,11 @@ impl Watched {
         Ok(Self { init, handle })
     }
 
+    /// Its first process.
+    pub fn init(&self) -> Init {
+        self.init
+    }
+
     /// The handle, readable once the process has ended.
     pub fn handle(&self) -> Option<&OwnedFd> {
         self.handle.as_ref()

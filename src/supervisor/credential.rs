@@ -9,6 +9,7 @@ use broker::{Broker, BrokerConfig, Markers, Owner};
 use server::Budget;
 use wire::sidecar::Sidecar;
 
+use crate::container::Init;
 use crate::fault::SupervisorError;
 use crate::listening::Listening;
 use crate::paths;
@@ -57,8 +58,8 @@ impl Service for CredentialService {
         NAME
     }
 
-    fn bind(&mut self) -> Result<Vec<Endpoint>, SupervisorError> {
-        self.listening.bind()
+    fn bind(&mut self, container: Init) -> Result<Vec<Endpoint>, SupervisorError> {
+        self.listening.bind(container)
     }
 
     fn serve(&self, shift: Shift) -> Result<Serving, SupervisorError> {

@@ -9,6 +9,7 @@ use base::secret::Secret;
 use gate::{Gate, GateConfig, Limits};
 use wire::sidecar::Sidecar;
 
+use crate::container::Init;
 use crate::fault::SupervisorError;
 use crate::listening::Listening;
 use crate::service::{Endpoint, Service, Serving, Shift};
@@ -53,8 +54,8 @@ impl Service for GateService {
         NAME
     }
 
-    fn bind(&mut self) -> Result<Vec<Endpoint>, SupervisorError> {
-        self.listening.bind()
+    fn bind(&mut self, container: Init) -> Result<Vec<Endpoint>, SupervisorError> {
+        self.listening.bind(container)
     }
 
     fn serve(&self, shift: Shift) -> Result<Serving, SupervisorError> {

@@ -1,9 +1,16 @@
 //! The one socket or port of a service: planned from the sidecar, bound in the watchdog, served from a copy by every worker.
+//!
+//! A port is bound twice: on the loopback address of the host and, for the container, on that of its own network. So
+//! the container needs no way to the host's loopback.
+
+use std::net::TcpListener;
 
 use base::socket::{Listener, bind_tcp, bind_unix};
 use server::Attend;
+use terok_nft::NetworkNamespace;
 use wire::sidecar::{IpcMode, Sidecar};
 
+use crate::container::Init;
 use crate::fault::SupervisorError;
 use crate::paths;
 use crate::service::{Endpoint, Serving, Shift};
@@ -40,17 +47,34 @@ impl Listening {
         &self.endpoint
     }
 
-    /// Takes the socket or port.
+    /// Takes the socket, or the port on the host and in the network of the container with this first process.
     ///
     /// # Errors
     /// [`SupervisorError::Service`] with the cause.
-    pub fn bind(&mut self) -> Result<Vec<Endpoint>, SupervisorError> {
+    pub fn bind(&mut self, container: Init) -> Result<Vec<Endpoint>, SupervisorError> {
+        let failed = |error| SupervisorError::service(self.service, error);
         let bound = match &self.endpoint {
-            Endpoint::Unix(path) => bind_unix(path).map(Listener::Unix),
-            Endpoint::Tcp(port) => bind_tcp(*port).map(Listener::Tcp),
+            Endpoint::Unix(path) => Listener::Unix(bind_unix(path).map_err(failed)?),
+            Endpoint::Tcp(port) => {
+                let host = bind_tcp(*port).map_err(failed)?;
+                match self.bind_inside(container, *port)? {
+                    Some(container) => Listener::Ports { host, container },
+                    None => Listener::Tcp(host),
+                }
+            }
         };
-        self.listener = Some(bound.map_err(|error| SupervisorError::service(self.service, error))?);
+        self.listener = Some(bound);
         Ok(vec![self.endpoint.clone()])
+    }
+
+    /// Binds the port of the container's own loopback address; `None` when it shares the network with us.
+    fn bind_inside(&self, container: Init, port: u16) -> Result<Option<TcpListener>, SupervisorError> {
+        let entered = NetworkNamespace::of_process(container.pid).and_then(|network| {
+            let shared = network.is_same(&NetworkNamespace::current()?)?;
+            if shared { Ok(None) } else { network.run(|| bind_tcp(port)).map(Some) }
+        });
+        let bound = entered.map_err(|error| SupervisorError::service(self.service, error))?;
+        bound.transpose().map_err(|error| SupervisorError::service(self.service, error))
     }
 
     /// Serves one time, until `shift` is over; the original serves the next time, should this one fail.

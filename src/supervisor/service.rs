@@ -60,11 +60,12 @@ pub trait Service {
     /// The name in logs and messages.
     fn name(&self) -> &'static str;
 
-    /// Takes the service's sockets. Called once, in the watchdog, while there is one thread and no runtime.
+    /// Takes the service's sockets. Called once, in the watchdog, while there is one thread and no runtime. `container`
+    /// is the container's first process.
     ///
     /// # Errors
     /// The reason for which the container must not run.
-    fn bind(&mut self) -> Result<Vec<Endpoint>, SupervisorError>;
+    fn bind(&mut self, container: Init) -> Result<Vec<Endpoint>, SupervisorError>;
 
     /// Serves the bound sockets. Called in a worker's runtime, again after a failure.
     ///

@@ -42,7 +42,7 @@ impl Service for ShieldService {
         NAME
     }
 
-    fn bind(&mut self) -> Result<Vec<Endpoint>, SupervisorError> {
+    fn bind(&mut self, _container: Init) -> Result<Vec<Endpoint>, SupervisorError> {
         let bound = Bound::bind(self.plan.clone()).map_err(|error| SupervisorError::service(NAME, error))?;
         self.bound = Some(bound);
         // Its sockets are inside the container's network; nothing outside can reach them.

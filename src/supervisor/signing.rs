@@ -7,6 +7,7 @@ use signer::{Access, Agent};
 use vault::Owner;
 use wire::sidecar::Sidecar;
 
+use crate::container::Init;
 use crate::fault::SupervisorError;
 use crate::listening::Listening;
 use crate::service::{Endpoint, Service, Serving, Shift};
@@ -36,8 +37,8 @@ impl Service for SigningService {
         NAME
     }
 
-    fn bind(&mut self) -> Result<Vec<Endpoint>, SupervisorError> {
-        self.listening.bind()
+    fn bind(&mut self, container: Init) -> Result<Vec<Endpoint>, SupervisorError> {
+        self.listening.bind(container)
     }
 
     fn serve(&self, shift: Shift) -> Result<Serving, SupervisorError> {

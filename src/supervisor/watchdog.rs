@@ -46,7 +46,7 @@ pub struct Duty {
 pub fn run(mut duty: Duty) -> u8 {
     let mut bound = Vec::new();
     let signals = Signals::block().map_err(SupervisorError::Spawn);
-    let code = match signals.and_then(|s| bind(&mut duty.services, &mut bound).map(|()| s)) {
+    let code = match signals.and_then(|s| bind(&mut duty, &mut bound).map(|()| s)) {
         Ok(signals) => watch(&mut duty, &bound, &signals),
         Err(error) => {
             duty.teller.failed(&error);
@@ -59,9 +59,9 @@ pub fn run(mut duty: Duty) -> u8 {
 }
 
 /// What is bound goes into `bound` one by one, so that a failure half-way is undone as well.
-fn bind(services: &mut [Box<dyn Service>], bound: &mut Vec<Endpoint>) -> Result<(), SupervisorError> {
-    for service in services {
-        bound.extend(service.bind()?);
+fn bind(duty: &mut Duty, bound: &mut Vec<Endpoint>) -> Result<(), SupervisorError> {
+    for service in &mut duty.services {
+        bound.extend(service.bind(duty.container.init())?);
     }
     Ok(())
 }

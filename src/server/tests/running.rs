@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
+use base::socket::{Listener, bind_tcp};
 use server::{Running, ServerError};
 
 use crate::stage::{Echo, Wire, connect, connect_tcp};
@@ -36,4 +37,21 @@ fn a_port_is_free_again_afterwards() {
     assert!(matches!(Running::tcp(Echo::<false>::default(), port), Err(ServerError::Bind(_))));
     drop(running);
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+}
+
+#[test]
+fn port_is_served_on_the_host_and_in_the_container() {
+    let (host, container) = (bind_tcp(0).unwrap(), bind_tcp(0).unwrap());
+    let ports = [&host, &container].map(|listener| listener.local_addr().unwrap().port());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let stopped = async { drop(stopped.await) };
+        runtime.block_on(server::serve(Echo::<false>::default(), Listener::Ports { host, container }, stopped))
+    });
+    for port in ports {
+        assert!(connect_tcp(port).is_served());
+    }
+    stop.send(()).unwrap();
+    served.join().unwrap().unwrap();
 }

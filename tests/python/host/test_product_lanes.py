@@ -47,6 +47,12 @@ def rootless_site(lane_folder: Path) -> ProductSite:
     return ProductSite(LANES["rootless"].require(), lane_folder).prepare()
 
 
+@pytest.fixture(params=["rootless", "rootful", "podman5"])
+def ports_site(request: pytest.FixtureRequest, lane_folder: Path) -> ProductSite:
+    """One lane per kind of network: slirp4netns, a bridge, pasta."""
+    return ProductSite(LANES[request.param].require(), lane_folder).prepare()
+
+
 @pytest.fixture(params=["rootful", "rootful-runc", "podman5-rootful"])
 def rootful_site(request: pytest.FixtureRequest, lane_folder: Path) -> ProductSite:
     return ProductSite(LANES[request.param].require(), lane_folder).prepare()
@@ -88,41 +94,56 @@ tell({"why": why, "ran": (ROOT / "w/ran").exists(), "container": state, "left": 
     assert told == {"ran": False, "container": 125, "left": False, "supervisors": []}
 
 
-def test_services_on_ports(rootless_site: ProductSite) -> None:
-    """In TCP mode the container reaches its own broker on the host's loopback."""
-    told = rootless_site.tell(
+# holds: tcp-mode-own-ports-only
+def test_services_on_ports(ports_site: ProductSite) -> None:
+    """In TCP mode the container reaches its own services, and nothing else on the host's loopback."""
+    told = ports_site.tell(
         """
 set_up()
 box = Sandbox(cfg)
-fetch = "wget -q -O- http://host.containers.internal:$PORT/-/health >/workspace/answer 2>&1; echo done >>/workspace/answer; exec sleep 300"
-made, spec = supervised("lane-tcp", "sh", "-c", fetch)
-import dataclasses
-spec = dataclasses.replace(spec, env={"PORT": str(made.token_broker_port)}, loopback_ports=(made.token_broker_port,))
+stranger = socket.create_server(("127.0.0.1", 0))
+(ROOT / "gates").mkdir()
+made = launch.allocate_per_container_resources(cfg, "lane-tcp")
+gate = dict(gate_base_path=ROOT / "gates", gate_token="secret", gate_port=made.gate_port, gate_scope="p")
+sidecar = launch.write_sidecar("lane-tcp", cfg=cfg, per_container=made, **gate)
+ports = dict(broker=made.token_broker_port, gate=made.gate_port, signer=made.ssh_signer_port, stranger=stranger.getsockname()[1])
+hosts = ["host.containers.internal", "127.0.0.1", "10.0.2.2", "169.254.1.2"]
+ask = " ".join(f"for h in {' '.join(hosts)}; do nc -w1 $h {port} </dev/null >/dev/null 2>&1 && echo {name} $h; done;" for name, port in ports.items())
+ask += f"wget -q -O- http://{hosts[0]}:{made.token_broker_port}/-/health; echo"
+mounts = (VolumeSpec(made.container_runtime_dir, "/run/terok", live=True), VolumeSpec(ROOT / "w", "/workspace", "private"))
+program = ("sh", "-c", f"({ask}; echo done) >/workspace/answer 2>&1; exec sleep 300")
+spec = RunSpec(
+    container_name="lane-tcp", image=IMAGE, env={}, volumes=mounts, command=program, task_dir=ROOT,
+    annotations={"terok.sandbox.sidecar": str(sidecar)}, loopback_ports=tuple(list(ports.values())[:3]),
+)
 try:
     box.run(spec)
     told = {"mode": cfg.services_mode, "answers": health("lane-tcp", made.token_broker_port)}
     until(lambda: (ROOT / "w/answer").exists() and "done" in (ROOT / "w/answer").read_text(), 60)
-    told["inside"] = (ROOT / "w/answer").read_text()
+    told["inside"] = (ROOT / "w/answer").read_text().split("\\n")
 finally: box.stop(["lane-tcp"])
 told["none left"] = until(lambda: not supervisors(), 5)
 told["cleaned"] = launch.cleanup("lane-tcp", cfg=cfg)
 tell(told)
 """,
-        **tcp(rootless_site),
+        **tcp(ports_site),
     )
-    assert told == {
-        "mode": "tcp",
-        "answers": 200,
-        "inside": '{"status": "ok"}done\n',
-        "none left": True,
-        "cleaned": True,
-    }
+    own = [
+        f"{name} {host}" for name in ("broker", "gate", "signer") for host in ("host.containers.internal", "127.0.0.1")
+    ]
+    inside = [*own, '{"status": "ok"}', "done", ""]
+    assert told == {"mode": "tcp", "answers": 200, "inside": inside, "none left": True, "cleaned": True}
 
 
 def tcp(site: ProductSite) -> dict[str, str]:
     """Settings of the TCP transport."""
-    path = site.folder / "tcp.yml"
-    path.write_text("services: {mode: tcp}\n")
+    return settings(site, "services: {mode: tcp}\n")
+
+
+def settings(site: ProductSite, text: str) -> dict[str, str]:
+    """The environment with a configuration file."""
+    path = site.folder / "settings.yml"
+    path.write_text(text)
     path.chmod(0o644)
     return {"TEROK_CONFIG_FILE": str(path)}
 

@@ -169,7 +169,7 @@ class _Visit:
         def judge(_status: int, _out: str, _err: str) -> CheckVerdict:
             if self.cfg.services_mode != "tcp":
                 path = self.cfg.runtime_dir / "run" / self.name / file
-                there = path.is_socket()
+                there = path.is_socket() and not path.is_symlink()
                 return CheckVerdict("ok", str(path)) if there else CheckVerdict("warn", f"`{path}` is missing")
             return _reachable(self.cfg.state_dir / "sidecar" / f"{self.name}.json", key)
 
