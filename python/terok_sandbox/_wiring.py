@@ -212,14 +212,16 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 def check_podman_args(podman_args: list[str]) -> None:
     """Refuses options in front of the image that would undo the wiring or the confinement.
 
-    Raises ``SystemExit`` naming the option, or saying that there is no image.
+    Host paths that containers must not see are refused as well. Raises ``SystemExit`` naming the option or path, or
+    saying that there is no image.
     """
     from . import launch
+    from .config import SandboxConfig
 
     if not podman_args:
         raise SystemExit("No image specified")
     try:
-        launch._native().sandbox_check_run_line(list(podman_args))
+        launch._native().sandbox_check_run_line(launch._place(SandboxConfig()), list(podman_args))
     except ValueError as error:
         raise SystemExit(str(error)) from error
 

@@ -70,7 +70,11 @@ class LifecycleHooks:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """Everything about one container to launch; annotations are copied and cannot be changed afterwards."""
+    """Everything about one container to launch; annotations are copied and cannot be changed afterwards.
+
+    ``allow_dangerous_mounts`` names host paths that are mounted although a launch refuses them otherwise: home
+    directories, keys, our own state and the like.
+    """
 
     container_name: str
     image: str
@@ -88,6 +92,7 @@ class RunSpec:
     runtime: str | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
     loopback_ports: tuple[int, ...] = ()
+    allow_dangerous_mounts: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "annotations", MappingProxyType(dict(self.annotations)))
@@ -133,6 +138,7 @@ def _data(spec: RunSpec) -> dict[str, object]:
         "runtime": spec.runtime,
         "annotations": dict(spec.annotations),
         "loopback_ports": list(spec.loopback_ports),
+        "allow_dangerous_mounts": [str(path) for path in spec.allow_dangerous_mounts],
     }
 
 
@@ -200,7 +206,7 @@ class Sandbox:
         from . import launch
 
         data = _data(spec)
-        _native().sandbox_check(data)
+        _native().sandbox_check(launch._place(self.config), data)
         with launch.guarded(spec.container_name, cfg=self.config):
             if spec.sealed:
                 self._run_sealed(spec, data, hooks)
@@ -213,7 +219,7 @@ class Sandbox:
         from . import launch
 
         data = _data(spec)
-        _native().sandbox_check(data)
+        _native().sandbox_check(launch._place(self.config), data)
         with launch.guarded(spec.container_name, cfg=self.config):
             self._podman("create", spec, data, hooks)
         return spec.container_name

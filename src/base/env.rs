@@ -45,6 +45,11 @@ pub const VARS: &[Var] = &[
     var("NO_COLOR", Form::Presence, "No coloured output."),
     var("PATH", Form::Text, "Where programs such as podman and git are looked up."),
     var(
+        "TEROK_ALLOW_DANGEROUS_MOUNTS",
+        Form::Text,
+        "Host paths, separated by `:`, that containers may mount although they are refused otherwise.",
+    ),
+    var(
         "TEROK_CONFIG_DIR",
         Form::Path,
         "Namespace configuration directory for shield profiles and projects; does not move `config.yml`.",

@@ -3,6 +3,8 @@
 //! A `place` is a dict with `state_dir`, `runtime_dir` and `tcp`; a `spec` is a run description as a dict. Values of
 //! sensitive variables never come back to Python: the argument list is rendered again when podman is called.
 
+use std::path::PathBuf;
+
 use ::podman::Podman;
 use ::podman::command::Verb;
 use ::podman::explicit::Explicit;
@@ -11,7 +13,7 @@ use ::sandbox::journal::{self, Note, Token};
 use ::sandbox::launcher::{self, launcher};
 use ::sandbox::seccomp::Profile;
 use ::sandbox::spec::{Place, RunSpec};
-use ::sandbox::{LaunchError, execute, network, redact, resources, sealed, sidecar, stray, supervision, undo};
+use ::sandbox::{LaunchError, execute, hostdir, network, redact, resources, sealed, sidecar, stray, supervision, undo};
 use pyo3::prelude::*;
 use wire::sidecar::Sidecar;
 
@@ -177,6 +179,7 @@ fn sandbox_argv<'py>(
     network: Vec<String>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (place, spec): (Place, RunSpec) = (convert::from_py(place)?, convert::from_py(spec)?);
+    let spec = hostdir::check_spec(&place, spec).map_err(errors::to_py)?;
     let context = context(&place, &spec, network).map_err(errors::to_py)?;
     let rendered = ::sandbox::argv::argv(&spec, verb(word)?, &context).map_err(errors::to_py)?;
     py.detach(|| execute::preflight(&place, &spec)).map_err(errors::to_py)?;
@@ -200,6 +203,7 @@ fn sandbox_execute(
     network: Vec<String>,
 ) -> PyResult<String> {
     let (place, spec, word): (Place, RunSpec, Verb) = (convert::from_py(place)?, convert::from_py(spec)?, verb(word)?);
+    let spec = hostdir::check_spec(&place, spec).map_err(errors::to_py)?;
     let context = context(&place, &spec, network).map_err(errors::to_py)?;
     let (podman, _) = py.detach(|| launcher(&place, &Podman::new())).map_err(errors::to_py)?;
     watched(py, |watch| execute::execute(&place, &podman, &spec, word, &context, Some(watch)))
@@ -207,9 +211,17 @@ fn sandbox_execute(
 
 /// Refuses an unacceptable description.
 #[pyfunction]
-fn sandbox_check(spec: &Bound<'_, PyAny>) -> PyResult<()> {
-    let spec: RunSpec = convert::from_py(spec)?;
-    ::sandbox::check::check(&spec).map_err(errors::to_py)
+fn sandbox_check(place: &Bound<'_, PyAny>, spec: &Bound<'_, PyAny>) -> PyResult<()> {
+    let (place, spec): (Place, RunSpec) = (convert::from_py(place)?, convert::from_py(spec)?);
+    ::sandbox::check::check(&spec).map_err(errors::to_py)?;
+    hostdir::check_spec(&place, spec).map(drop).map_err(errors::to_py)
+}
+
+/// Refuses a host path that containers must not see; `allowed` are the caller's overrides.
+#[pyfunction]
+fn sandbox_check_host_path(place: &Bound<'_, PyAny>, path: PathBuf, allowed: Vec<PathBuf>) -> PyResult<()> {
+    let place: Place = convert::from_py(place)?;
+    hostdir::check_path(&place, &path, &allowed).map_err(errors::to_py)
 }
 
 /// Checks that podman would start the supervisor of this container.
@@ -268,8 +280,11 @@ fn sandbox_check_name(name: &str) -> PyResult<()> {
 
 /// Judges the words of a `podman run` line; the position of the image.
 #[pyfunction]
-fn sandbox_check_run_line(args: Vec<String>) -> PyResult<usize> {
-    ::sandbox::extra::check_run_line(&args).map_err(errors::to_py)
+fn sandbox_check_run_line(place: &Bound<'_, PyAny>, args: Vec<String>) -> PyResult<usize> {
+    let place: Place = convert::from_py(place)?;
+    let image = ::sandbox::extra::check_run_line(&args).map_err(errors::to_py)?;
+    hostdir::check_options(&place, &args[..image]).map_err(errors::to_py)?;
+    Ok(image)
 }
 
 /// The words of a `podman run` line with the image's checked identifier in place of its name.
@@ -301,6 +316,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(sandbox_argv, m)?,
         wrap_pyfunction!(sandbox_execute, m)?,
         wrap_pyfunction!(sandbox_check, m)?,
+        wrap_pyfunction!(sandbox_check_host_path, m)?,
         wrap_pyfunction!(sandbox_check_hooks, m)?,
         wrap_pyfunction!(sandbox_prove_supervised, m)?,
         wrap_pyfunction!(sandbox_refuse, m)?,

@@ -22,6 +22,14 @@ pub enum LaunchError {
         /// What is wrong with it.
         why: String,
     },
+    /// A host path must not be mounted.
+    #[error("cannot mount `{}`: {danger}", base::text::sanitize_tty(&.path.to_string_lossy()))]
+    DangerousMount {
+        /// The path as the caller gave it.
+        path: PathBuf,
+        /// Why not.
+        danger: crate::hostdir::Danger,
+    },
     /// A name is not acceptable.
     #[error(transparent)]
     Name(#[from] base::ident::BadName),
@@ -126,6 +134,7 @@ impl Fault for LaunchError {
     fn code(&self) -> &'static str {
         match self {
             Self::Spec { .. } => "launch-spec",
+            Self::DangerousMount { .. } => "launch-dangerous-mount",
             Self::Name(_) => "launch-name",
             Self::LongPath(_) => "launch-long-path",
             Self::NameInUse(_) => "launch-name-in-use",
@@ -148,6 +157,7 @@ impl Fault for LaunchError {
                 Some("give a number with a unit, such as 512m or 4g".into())
             }
             Self::Spec { what, .. } if what.contains("cpus") => Some("give a number, such as 2 or 1.5".into()),
+            Self::DangerousMount { path, .. } => Some(dangerous_mount(path)),
             Self::LongPath(_) => Some("set TEROK_SANDBOX_RUNTIME_DIR to a shorter path, or use a shorter name".into()),
             Self::NameInUse(name) => Some(name_in_use(name)),
             Self::Hooks { source, .. } => source.hint().or_else(|| Some("run `terok-executor setup`".into())),
@@ -182,4 +192,14 @@ impl Fault for LaunchError {
 pub fn name_in_use(name: &str) -> String {
     let remove = base::text::command_line(["podman", "rm", "-f", name]);
     format!("choose another name, or remove the container with `{remove}`")
+}
+
+/// How to choose another directory, or to insist.
+fn dangerous_mount(path: &std::path::Path) -> String {
+    let shown = base::text::shell_quote(&path.to_string_lossy());
+    let variable = crate::hostdir::VARIABLE;
+    format!(
+        "give a directory that holds the project alone; to mount this one all the same, pass \
+         `--allow-dangerous-mount {shown}` or set `{variable}={shown}`"
+    )
 }

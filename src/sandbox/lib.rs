@@ -13,6 +13,8 @@ pub mod fault;
 pub mod hook;
 mod hookconf;
 mod hooksweep;
+pub mod hostdir;
+mod hostdir_roots;
 pub mod image;
 pub mod journal;
 pub mod launcher;

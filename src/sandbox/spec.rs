@@ -101,6 +101,9 @@ pub struct RunSpec {
     /// Host loopback ports that the container may reach.
     #[serde(default)]
     pub loopback_ports: Vec<u16>,
+    /// Host paths that may be mounted although `hostdir` refuses them.
+    #[serde(default)]
+    pub allow_dangerous_mounts: Vec<PathBuf>,
 }
 
 impl RunSpec {

@@ -58,6 +58,7 @@ def launch(
     dossier_path: Path | str | None,
     per_container: PerContainerResources | None,
     context: LaunchContext | None,
+    allow_dangerous_mounts: tuple[Path, ...] = (),
 ) -> str:
     """Write the sidecar and start the container; see :meth:`AgentRunner.launch_prepared`."""
     from terok_sandbox.launch import allocate_per_container_resources, guarded
@@ -85,6 +86,7 @@ def launch(
             unrestricted=granted.unrestricted, sealed=sealed, hostname=hostname, runtime=runtime,
             annotations={**(annotations or {}), SIDECAR_ANNOTATION: str(sidecar)},
             loopback_ports=tuple(port for port in ports if port is not None),
+            allow_dangerous_mounts=tuple(allow_dangerous_mounts),
         )  # fmt: skip
         try:
             sandbox.run(spec, hooks=hooks)

@@ -12,7 +12,7 @@ import os, signal, subprocess, time
 from pathlib import Path
 from terok_sandbox import RunSpec, Sandbox, SandboxConfig, VolumeSpec, launch
 IMAGE = "localhost/busybox:test"
-ROOT = Path(os.environ["XDG_RUNTIME_DIR"]) / "launch-test"
+ROOT = Path.home() / "launch-test"
 subprocess.run(["rm", "-rf", str(ROOT)]); (ROOT / "w").mkdir(parents=True)
 cfg = SandboxConfig(state_dir=ROOT / "s", runtime_dir=ROOT / "r", config_dir=ROOT / "c", vault_dir=ROOT / "v", services_mode="socket")
 box = Sandbox(cfg)
