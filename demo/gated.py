@@ -11,6 +11,7 @@ import base64
 import contextlib
 import http.client
 import json
+import os
 import socket
 import subprocess
 import time
@@ -27,10 +28,17 @@ PROMPT = (
 _WAIT_S = 60
 
 
+#: Nothing that an agent left in a directory, and no configuration but git's own defaults, makes this git run a program.
+_INERT = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.attributesFile=/dev/null")
+_INERT_ENVIRONMENT = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
+
+
 def git(folder: Path, *words: str) -> str:
     """Run git in a folder of ours; its output."""
-    command = ["git", "-C", str(folder), *words]
-    return subprocess.run(command, check=True, capture_output=True).stdout.decode(errors="replace").strip()
+    command = ["git", "-C", str(folder), *_INERT, *words]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(command, check=True, capture_output=True, env={**environment, **_INERT_ENVIRONMENT})
+    return done.stdout.decode(errors="replace").strip()
 
 
 @contextlib.contextmanager

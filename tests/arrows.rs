@@ -42,6 +42,7 @@ const ARROWS: &[(&str, &[&str], bool)] = &[
     ("terok-task", &["terok-base"], false),
     ("terok-vault", &["terok-base"], true),
     ("terok-wire", &["terok-base"], false),
+    ("terok-workspace", &["terok-base", "terok-mirror"], false),
 ];
 
 fn dependencies() -> BTreeMap<String, Vec<String>> {

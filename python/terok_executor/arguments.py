@@ -15,6 +15,15 @@ _NO_PREFLIGHT = ArgDef(
     name="--no-preflight", action="store_true", dest="no_preflight", help="Skip the checks before the run"
 )
 _GATE = ArgDef(name="--gate", action="store_true", default=True, help="Use gate (default)")
+_DANGEROUS = ArgDef(
+    name="--allow-dangerous-mount", action="append", default=[],
+    help="Mount this directory although it is refused: a home, keys, our own state; may be given again",
+)  # fmt: skip
+_BRANCH_ONLY = ArgDef(
+    name="--branch-only", action="store_true", dest="branch_only",
+    help="Bring commits on a directory back as a branch; never move the one that is checked out",
+)  # fmt: skip
+_CLONE = ArgDef(name="--clone", action="store_true", help="Work on a clone of the directory, through the git gate")
 _NAME = ArgDef(name="--name", help="Container name override")
 _BRANCH = ArgDef(name="--branch", help="Branch to check out inside")
 _REPO = ArgDef(name="repo", nargs="?", default=".", help="Directory or git URL to work on")
@@ -40,6 +49,9 @@ RUN = (
     ArgDef(name="--git-identity-from-host", action="store_true", help="Name the host's git user in commits"),
     ArgDef(name="--shared-dir", help="Host directory to mount as well"),
     ArgDef(name="--shared-mount", default="/shared", help="Where the shared directory appears"),
+    _DANGEROUS,
+    _BRANCH_ONLY,
+    _CLONE,
     _BASE,
     _FAMILY,
     _TIMEZONE,
@@ -54,6 +66,9 @@ RUN_TOOL = (
     ArgDef(name="--no-gate", action="store_true", help="Disable gate"),
     _NAME,
     ArgDef(name="--timeout", type=int, default=600, help="Seconds the tool may run"),
+    _DANGEROUS,
+    _BRANCH_ONLY,
+    _CLONE,
     ArgDef(name="tool_args", nargs="*", help="Arguments for the tool, after --"),
     _BASE,
     _FAMILY,

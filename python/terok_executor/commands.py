@@ -39,6 +39,8 @@ def _handle_run(
     cpus: str | None = None, git_identity_from_host: bool = False, shared_dir: str | None = None,
     shared_mount: str = "/shared", base: str = _DEFAULT_BASE, family: str | None = None,
     timezone: str | None = None, yes: bool = False, no_preflight: bool = False, cfg: SandboxConfig | None = None,
+    allow_dangerous_mount: list[str] | tuple[str, ...] = (), branch_only: bool = False,
+    clone: bool = False,
 ) -> None:  # fmt: skip
     """Run one agent: headless with a prompt, interactive, or as a web front end."""
     if not (web or interactive or prompt):
@@ -56,7 +58,8 @@ def _handle_run(
         shared["shared_mount"] = shared_mount
     common: dict[str, Any] = {
         "branch": branch, "gate": gate and not no_gate, "name": name, "unrestricted": not restricted, "gpu": gpu,
-        "memory": memory, "cpus": cpus, "timezone": timezone, **shared,
+        "memory": memory, "cpus": cpus, "timezone": timezone, **shared, **_allowed(allow_dangerous_mount),
+        "branch_only": branch_only, "clone": clone,
         **(_host_identity() if git_identity_from_host else {}),
     }  # fmt: skip
     if web:
@@ -75,6 +78,8 @@ def _handle_run_tool(
     name: str | None = None, timeout: int = 600, tool_args: list[str] | tuple[str, ...] = (),
     base: str = _DEFAULT_BASE, family: str | None = None, timezone: str | None = None, yes: bool = False,
     no_preflight: bool = False, cfg: SandboxConfig | None = None,
+    allow_dangerous_mount: list[str] | tuple[str, ...] = (), branch_only: bool = False,
+    clone: bool = False,
 ) -> None:  # fmt: skip
     """Run one tool from its own image."""
     base = _base_image(base)
@@ -85,9 +90,15 @@ def _handle_run_tool(
     runner = AgentRunner(base_image=base, family=family, cfg=cfg)
     container = runner.run_tool(
         tool, repo, tool_args=tuple(tool_args or ()), branch=branch, gate=gate and not no_gate, name=name,
-        timeout=timeout, timezone=timezone,
+        timeout=timeout, timezone=timezone, branch_only=branch_only, clone=clone,
+        **_allowed(allow_dangerous_mount),
     )  # fmt: skip
     _finish(container, runner.last_exit_code)
+
+
+def _allowed(paths: list[str] | tuple[str, ...] | None) -> dict[str, Any]:
+    """The argument of a run for the paths that may be mounted although they are dangerous; none when there are none."""
+    return {"allow_dangerous_mounts": tuple(Path(path).expanduser() for path in paths)} if paths else {}
 
 
 def _finish(container: str, exit_code: int | None) -> None:
@@ -385,12 +396,13 @@ def _handle_stop(*, name: str) -> None:
     """Remove one of our containers and what belongs to it."""
     from terok_sandbox.launch import cleanup
 
-    from terok_executor.container import stopping
+    from terok_executor.container import stopping, workspaces
     from terok_executor.integrations import sandbox as catalogue
 
     cfg = catalogue.SandboxConfig()
     ours = stopping.is_ours(name)
     if ours is None:
+        workspaces.end(cfg, name)
         cleared = " (what it had left behind is cleared)" if cleanup(name, cfg=cfg) else ""
         print(f"container `{name}` not found{cleared}")
         return
@@ -407,6 +419,7 @@ def _handle_stop(*, name: str) -> None:
     (result,) = runtime.force_remove([container])
     if not result.removed:
         raise SystemExit(f"cannot stop container `{name}`: {result.error}")
+    workspaces.end(cfg, name)
     cleanup(name, cfg=cfg)
     print(f"stopped and removed {name}")
 

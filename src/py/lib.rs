@@ -27,6 +27,7 @@ mod task;
 mod taskfile;
 mod tasklog;
 mod vault;
+mod workspace;
 
 #[pymodule]
 fn _lib(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -48,5 +49,6 @@ fn _lib(m: &Bound<'_, PyModule>) -> PyResult<()> {
     setting::register(m)?;
     project::register(m)?;
     task::register(m)?;
+    workspace::register(m)?;
     agents::register(m)
 }

@@ -21,21 +21,34 @@ def states() -> dict[str, str]:
 
 
 def take_back_dead_launches() -> None:
-    """Take back what launches left whose process was killed; costs one directory listing when there is nothing."""
+    """Take back what launches left whose process was killed, and bring back commits of containers that have ended.
+
+    Costs two directory listings when there is nothing.
+    """
     from terok_native import _lib
 
     state = _lib.base_state_dir("sandbox", "TEROK_SANDBOX_STATE_DIR")
-    try:
-        with os.scandir(os.path.join(state, "launches")) as entries:
-            if not any(entry.name.endswith(".json") for entry in entries):
-                return
-    except OSError:
+    launches = any(name.endswith(".json") for name in _entries(os.path.join(state, "launches")))
+    workspaces = any(not name.startswith(".") for name in _entries(os.path.join(state, "workspaces")))
+    if not (launches or workspaces):
         return
     from terok_sandbox.launch import recover
 
+    from terok_executor.container.workspaces import sweep
     from terok_executor.integrations import sandbox as catalogue
 
-    recover(cfg=catalogue.SandboxConfig())
+    cfg = catalogue.SandboxConfig()
+    if launches:
+        recover(cfg=cfg)
+    if workspaces:
+        sweep(cfg)
+
+
+def _entries(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
 
 
 def show() -> None:

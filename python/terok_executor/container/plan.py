@@ -30,6 +30,19 @@ _INIT = "init-ssh-and-repo.sh"
 
 
 @dataclass(frozen=True)
+class DirectoryRules:
+    """How a run treats a directory of this host: overrides of refused mounts, and what may happen to its branches."""
+
+    allowed: tuple[Path, ...] = ()
+    branch_only: bool = False
+    clone: bool = False
+
+
+#: What holds unless the caller says otherwise.
+NO_RULES = DirectoryRules()
+
+
+@dataclass(frozen=True)
 class RunPlan:
     """What one run is going to be.
 

@@ -24,7 +24,7 @@ from terok_native.kept import kept
 from terok_util.shell import command_line
 
 from terok_executor.container import follow as following
-from terok_executor.container import gating
+from terok_executor.container import gating, workspaces
 from terok_executor.container import logs as _logs
 from terok_executor.container import plan as planning
 from terok_executor.container import tool as _tool
@@ -113,7 +113,8 @@ class AgentRunner:
         cpus: str | None = None, hooks: LifecycleHooks | None = None, human_name: str | None = None,
         human_email: str | None = None, authorship: str | None = None, shared_dir: Path | None = None,
         shared_mount: str = "/shared", timezone: str | None = None, project_id: str = "", task_id: str = "",
-        dossier_path: Path | str | None = None,
+        dossier_path: Path | str | None = None, allow_dangerous_mounts: tuple[Path, ...] = (),
+        branch_only: bool = False, clone: bool = False,
     ) -> str:  # fmt: skip
         """Let *provider* work on *repo* with *prompt*; return the container name.
 
@@ -127,6 +128,12 @@ class AgentRunner:
             follow: Copy the output until the agent ends; its exit code is then in :attr:`last_exit_code`.
             project_id: Identity of the caller's project, for the supervisor; empty when standalone.
             task_id: Identity of the caller's task, likewise.
+            allow_dangerous_mounts: Host paths that are mounted although they are refused otherwise (home directories,
+                keys, our own state); recorded in label ``terok.dangerous-mounts`` of the container.
+            branch_only: Commits on a directory come back as branch ``terok/<run>`` alone; the branch that is checked
+                out is never fast-forwarded.
+            clone: Treat a directory like a URL: the container clones its commits from a mirror and pushes there, and
+                no file of the directory is mounted.
 
         Raises:
             SystemExit: an argument is wrong, or podman refused the launch.
@@ -141,6 +148,7 @@ class AgentRunner:
             unrestricted=unrestricted, gpu=gpu, memory=memory, cpus=cpus, hooks=hooks, human_name=human_name,
             human_email=human_email, authorship=authorship, shared_dir=shared_dir, shared_mount=shared_mount,
             timezone=timezone, project_id=project_id, task_id=task_id, dossier_path=dossier_path,
+            directory=planning.DirectoryRules(allow_dangerous_mounts, branch_only, clone),
         )  # fmt: skip
         self._after(plan, timeout, hooks, follow)
         return plan.container
@@ -151,7 +159,8 @@ class AgentRunner:
         hooks: LifecycleHooks | None = None, human_name: str | None = None, human_email: str | None = None,
         authorship: str | None = None, shared_dir: Path | None = None, shared_mount: str = "/shared",
         timezone: str | None = None, project_id: str = "", task_id: str = "",
-        dossier_path: Path | str | None = None,
+        dossier_path: Path | str | None = None, allow_dangerous_mounts: tuple[Path, ...] = (),
+        branch_only: bool = False, clone: bool = False,
     ) -> str:  # fmt: skip
         """Start a container for *provider* that waits for a login; return its name and print the login command.
 
@@ -163,6 +172,7 @@ class AgentRunner:
             unrestricted=unrestricted, gpu=gpu, memory=memory, cpus=cpus, hooks=hooks, human_name=human_name,
             human_email=human_email, authorship=authorship, shared_dir=shared_dir, shared_mount=shared_mount,
             timezone=timezone, project_id=project_id, task_id=task_id, dossier_path=dossier_path,
+            directory=planning.DirectoryRules(allow_dangerous_mounts, branch_only, clone),
         )  # fmt: skip
         if self.sandbox.stream_logs(plan.container, timeout=_READY_TIMEOUT_S, ready_check=_is_ready):
             _fire(hooks, "post_ready")
@@ -178,6 +188,7 @@ class AgentRunner:
         human_name: str | None = None, human_email: str | None = None, authorship: str | None = None,
         shared_dir: Path | None = None, shared_mount: str = "/shared", timezone: str | None = None,
         project_id: str = "", task_id: str = "", dossier_path: Path | str | None = None,
+        allow_dangerous_mounts: tuple[Path, ...] = (), branch_only: bool = False, clone: bool = False,
     ) -> str:  # fmt: skip
         """Serve the web front end for *repo* on a loopback port, behind a one-time token; return the container name.
 
@@ -193,6 +204,7 @@ class AgentRunner:
             human_email=human_email, authorship=authorship, shared_dir=shared_dir, shared_mount=shared_mount,
             timezone=timezone, project_id=project_id, task_id=task_id, dossier_path=dossier_path, web_token=token,
             publish=("-p", f"127.0.0.1:{port}:{planning.WEB_PORT_IN_CONTAINER}"),
+            directory=planning.DirectoryRules(allow_dangerous_mounts, branch_only, clone),
         )  # fmt: skip
         if self.sandbox.stream_logs(plan.container, timeout=_READY_TIMEOUT_S):
             _fire(hooks, "post_ready")
@@ -204,7 +216,8 @@ class AgentRunner:
         self, tool: str, repo: str, *, tool_args: tuple[str, ...] = (), branch: str | None = None,
         gate: bool = True, name: str | None = None, follow: bool = True, timeout: int = 600,
         timezone: str | None = None, project_id: str = "", task_id: str = "",
-        dossier_path: Path | str | None = None,
+        dossier_path: Path | str | None = None, allow_dangerous_mounts: tuple[Path, ...] = (),
+        branch_only: bool = False, clone: bool = False,
     ) -> str:  # fmt: skip
         """Run one tool from its own image on *repo*; return the container name.
 
@@ -217,7 +230,9 @@ class AgentRunner:
         """
         planning.check_positive("timeout", timeout)
         sidecar = self.roster.get_sidecar_spec(tool)
-        plan = self._plan("tool", repo, name, gate, project_id, task_id)
+        directory = planning.DirectoryRules(allow_dangerous_mounts, branch_only, clone)
+        plan = self._plan("tool", repo, name, gate, project_id, task_id, directory)
+        self._check_host_paths(plan.local_repo, allowed=directory.allowed)
         credentials = _tool.credentials(self.sandbox.config, tool, sidecar.env_map)
         plan = self._behind_gate(plan)
         image = self._ensure_sidecar_image(sidecar.tool_name)
@@ -225,12 +240,13 @@ class AgentRunner:
             env, volumes = _tool.environment(
                 plan, self._workspace(plan, task_dir), branch, planning.detect_timezone(timezone)
             )
+            volumes = [*volumes, *workspaces.prepare(self.sandbox.config, plan, [], branch_only=branch_only)]
             self.launch_prepared(
                 env={**env, **credentials}, volumes=volumes, image=image,
                 command=planning.tool_command(sidecar.tool_name, tuple(tool_args), timeout), name=plan.container,
                 task_dir=task_dir, extra_args=plan.podman_args(), project_id=plan.project_id,
                 task_id=plan.task_id, dossier_path=dossier_path, per_container=resources,
-                context=LaunchContext(gate=plan.gate),
+                context=LaunchContext(gate=plan.gate), allow_dangerous_mounts=allow_dangerous_mounts,
             )  # fmt: skip
         self._after(plan, timeout, None, follow)
         return plan.container
@@ -242,6 +258,7 @@ class AgentRunner:
         extra_args: list[str] | None = None, hostname: str | None = None, annotations: dict[str, str] | None = None,
         runtime: str | None = None, project_id: str = "", task_id: str = "", dossier_path: Path | str | None = None,
         per_container: PerContainerResources | None = None, context: LaunchContext | None = None,
+        allow_dangerous_mounts: tuple[Path, ...] = (),
     ) -> str:  # fmt: skip
         """Launch a container whose environment and mounts the caller has prepared; return its name.
 
@@ -265,12 +282,17 @@ class AgentRunner:
             task_dir=task_dir, gpu=gpu, memory=memory, cpus=cpus, unrestricted=unrestricted, sealed=sealed, hooks=hooks,
             extra_args=extra_args, hostname=hostname, annotations=annotations, runtime=runtime,
             project_id=project_id, task_id=task_id, dossier_path=dossier_path, per_container=per_container,
-            context=context,
+            context=context, allow_dangerous_mounts=allow_dangerous_mounts,
         )  # fmt: skip
 
     def wait_for_exit(self, container_name: str, timeout: float | None = None) -> int:
-        """Block until the container ends; see :func:`terok_executor.container.logs.wait_for_exit`."""
-        return _logs.wait_for_exit(container_name, timeout)
+        """Block until the container ends; see :func:`terok_executor.container.logs.wait_for_exit`.
+
+        Commits of a run on a directory are brought back then.
+        """
+        code = _logs.wait_for_exit(container_name, timeout)
+        workspaces.bring_back(self.sandbox.config, container_name)
+        return code
 
     def logs(
         self, container_name: str, *, tail: int | None = None, timestamps: bool = False, since: str | None = None,
@@ -317,12 +339,29 @@ class AgentRunner:
         with self.runtime.reserve_port() as reservation:
             return reservation.port
 
-    def _plan(self, mode: planning.Mode, repo: str, name: str | None, gate: bool, project: str, task: str) -> RunPlan:
+    def _plan(
+        self, mode: planning.Mode, repo: str, name: str | None, gate: bool, project: str, task: str,
+        directory: planning.DirectoryRules = planning.NO_RULES,
+    ) -> RunPlan:  # fmt: skip
         run_id = _generate_task_id()
         container = name or f"{planning.NAME_PREFIX}{run_id}"
         _check_name(container)
         code_repo, local_repo = _resolve_repo(repo)
+        if directory.clone and local_repo is not None:
+            code_repo, local_repo = workspaces.clone_url(local_repo, gate=gate), None
         return RunPlan(mode, run_id, container, code_repo, local_repo, project, task, wants_gate=gate)
+
+    def _check_host_paths(self, *paths: Path | None, allowed: tuple[Path, ...]) -> None:
+        """Refuse host directories that containers must not see, before anything is made; the launch checks again."""
+        from terok_sandbox import launch
+
+        place = launch._place(self.sandbox.config)
+        for path in paths:
+            if path is not None:
+                launch._native().sandbox_check_host_path(place, Path(path).expanduser(), list(allowed))
+        repository = paths[0]
+        if repository is not None:
+            workspaces.check(repository)
 
     def _behind_gate(self, plan: RunPlan) -> RunPlan:
         """The plan with the gate's address in place of the repository's, when it wants the gate and has a URL."""
@@ -340,10 +379,12 @@ class AgentRunner:
         shared_mount: str, timezone: str | None, project_id: str, task_id: str, dossier_path: Path | str | None,
         unrestricted: bool, gpu: bool, memory: str | None, cpus: str | None, human_name: str | None,
         human_email: str | None, authorship: str | None, web_token: str | None = None,
-        publish: tuple[str, ...] = (),
+        publish: tuple[str, ...] = (), directory: planning.DirectoryRules = planning.NO_RULES,
     ) -> RunPlan:  # fmt: skip
         planning.check_shared(shared_dir, shared_mount)
-        plan = self._behind_gate(self._plan(mode, repo, name, gate, project_id, task_id))
+        plan = self._plan(mode, repo, name, gate, project_id, task_id, directory)
+        self._check_host_paths(plan.local_repo, shared_dir, allowed=directory.allowed)
+        plan = self._behind_gate(plan)
         image, installed = self._image_for(provider)
         with self._launching(plan) as (resources, task_dir):
             config_dir = self._agent_config(plan, provider, prompt, task_dir, web_token)
@@ -353,11 +394,15 @@ class AgentRunner:
                 **planning.truthy(human_name=human_name, human_email=human_email, authorship=authorship),
                 **({"shared_dir": Path(shared_dir), "shared_mount": shared_mount} if shared_dir else {}),
             )  # fmt: skip
+            shared = [Path(shared_dir)] if shared_dir else []
+            own_git = workspaces.prepare(self.sandbox.config, plan, shared, branch_only=directory.branch_only)
             self.launch_prepared(
-                env=prepared.env, volumes=list(prepared.volumes), image=image, command=command, name=plan.container,
+                env=prepared.env, volumes=[*prepared.volumes, *own_git], image=image, command=command,
+                name=plan.container,
                 task_dir=task_dir, gpu=gpu, memory=memory, cpus=cpus, unrestricted=unrestricted, hooks=hooks,
                 extra_args=[*plan.podman_args(), *publish], hostname=plan.container, project_id=plan.project_id,
                 task_id=plan.task_id, dossier_path=dossier_path, per_container=resources, context=prepared.context,
+                allow_dangerous_mounts=directory.allowed,
             )  # fmt: skip
         return plan
 
@@ -370,7 +415,8 @@ class AgentRunner:
         from terok_sandbox import launch
 
         cfg = self.sandbox.config
-        with launch.guarded(plan.container, cfg=cfg):
+        workspaces.sweep(cfg)
+        with workspaces.removed_on_failure(cfg, plan), launch.guarded(plan.container, cfg=cfg):
             resources = launch.allocate_per_container_resources(cfg, plan.container)
             task_dir = Path(tempfile.gettempdir()) / f"{planning.NAME_PREFIX}{plan.run_id}-{secrets.token_hex(4)}"
             launch.note_temp_dir(plan.container, task_dir, cfg=cfg)
@@ -467,6 +513,9 @@ class AgentRunner:
         """Follow the container to its end if that is wanted, and say what became of its pushes, or where they go."""
         if follow:
             self._follow(plan.container, timeout, hooks)
+            workspaces.bring_back(self.sandbox.config, plan.container)
+        else:
+            workspaces.announce(plan)
         if plan.mirror is not None:
             print(plan.mirror.report() if follow else plan.mirror.announce(), flush=True)
 
