@@ -98,7 +98,7 @@ def test_directory_without_repository(site: Site, folder: Path) -> None:
     plain = folder / "plain"
     plain.mkdir()
     name = launch(site, plain)
-    site.inside(name, "cd /workspace && git init -q && git config core.fsmonitor 'touch /tmp/ran'")
+    site.inside(name, "cd /workspace && git init -q && git config core.fsmonitor 'touch /tmp/ran; :'")
     work(site, name)
     assert "no git repository" in site.cli("stop", name).stdout
     assert sorted(path.name for path in plain.iterdir()) == ["new.txt"]
