@@ -13,6 +13,7 @@ pub mod file;
 pub mod folder;
 pub mod ident;
 pub mod lock;
+pub mod locked;
 pub mod notice;
 pub mod path;
 pub mod peer;
