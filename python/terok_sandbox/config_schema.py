@@ -74,6 +74,16 @@ class RawGateServerSection(_Section):
     port: _Port | None = Field(default=None, description="Fixed TCP port of the git gate.")
     repos_dir: str | None = Field(default=None, description="Directory of the bare mirrors.")
     suppress_systemd_warning: bool = Field(default=False, description="Accepted from older files; has no effect.")
+    push_limit_mib: int = Field(default=2048, ge=1, le=1048576, description="Most MiB of one push through the gate.")
+    references_per_push: int = Field(
+        default=10000, ge=1, le=10000, description="Most branches and tags that one push changes."
+    )
+    kept_tips: int = Field(
+        default=10000, ge=1, le=1000000, description="Most old tips that the gate keeps in one repository."
+    )
+    git_memory_mib: int = Field(
+        default=512, ge=256, le=1048576, description="MiB of memory for all git processes that work for one container."
+    )
 
 
 class RawNetworkSection(_Section):

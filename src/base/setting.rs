@@ -75,6 +75,10 @@ const SECTIONS: &[(&str, &[Member])] = &[
             member("port", PORT, Fallback::Nothing),
             member("repos_dir", Shape::Text, Fallback::Nothing),
             member("suppress_systemd_warning", Shape::Flag, Fallback::Flag(false)),
+            member("push_limit_mib", Shape::Number(1, 1 << 20), Fallback::Number(2048)),
+            member("references_per_push", Shape::Number(1, 10_000), Fallback::Number(10_000)),
+            member("kept_tips", Shape::Number(1, 1_000_000), Fallback::Number(10_000)),
+            member("git_memory_mib", Shape::Number(256, 1 << 20), Fallback::Number(512)),
         ],
     ),
     (
@@ -234,6 +238,31 @@ pub fn credentials() -> Credentials {
         passphrase: text("passphrase").map(Secret::new),
         use_keyring: section["use_keyring"] == true,
         passphrase_command: text("passphrase_command"),
+    }
+}
+
+/// Section `gate_server`, as far as it bounds what containers may have the gate do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateQuotas {
+    /// Most MiB of one push.
+    pub push_limit_mib: u64,
+    /// Most references that one push changes.
+    pub references_per_push: u64,
+    /// Most old tips that a repository keeps.
+    pub kept_tips: u64,
+    /// MiB of memory for all git processes of one container together.
+    pub git_memory_mib: u64,
+}
+
+/// Reads the quotas of section `gate_server`.
+pub fn gate_quotas() -> GateQuotas {
+    let section = section("gate_server");
+    let number = |key: &str| section[key].as_u64().unwrap_or_default();
+    GateQuotas {
+        push_limit_mib: number("push_limit_mib"),
+        references_per_push: number("references_per_push"),
+        kept_tips: number("kept_tips"),
+        git_memory_mib: number("git_memory_mib"),
     }
 }
 

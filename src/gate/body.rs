@@ -44,7 +44,7 @@ pub struct Stream {
     /// The request's place among those at work.
     _place: Place,
     /// Which request this is, for the log.
-    label: &'static str,
+    pub label: &'static str,
     /// What to do when git has succeeded.
     pub sequel: Option<Sequel>,
     buffer: BytesMut,

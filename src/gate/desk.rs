@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::secret::Secret;
+use base::setting::GateQuotas;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use hyper::body::{Body, Incoming};
+use tokio::process::ChildStdin;
 
 use crate::auth;
 use crate::body::{RECEIVES, Reply, Stream};
@@ -27,6 +29,9 @@ use crate::reply::{Refusal, fine};
 
 /// How long a refused body is read, so that the client gets to see the refusal.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How much of a push that is too large is read on, so that the client gets to see why.
+const OVERFLOW: u64 = 64 << 30;
+const MIB: u64 = 1 << 20;
 /// Longest value of `Git-Protocol` that is passed on.
 const LONGEST_PROTOCOL: usize = 256;
 
@@ -41,13 +46,39 @@ pub struct Limits {
     pub waiting: usize,
     /// Bytes of memory for all git processes together.
     pub memory: u64,
-    /// Most bytes of one push; `None` for no limit.
-    pub push: Option<u64>,
+    /// Most bytes of one push.
+    pub push: u64,
+    /// Most references that one push changes.
+    pub references: usize,
+    /// Most old tips that the repository keeps.
+    pub kept: usize,
+}
+
+impl Limits {
+    /// The bounds that the configuration sets.
+    pub fn of(quotas: GateQuotas) -> Self {
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Self {
+            memory: quotas.git_memory_mib * MIB,
+            push: quotas.push_limit_mib * MIB,
+            references: count(quotas.references_per_push),
+            kept: count(quotas.kept_tips),
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(60), at_work: 4, waiting: 32, memory: 512 << 20, push: None }
+        Self {
+            idle: Duration::from_secs(60),
+            at_work: 4,
+            waiting: 32,
+            memory: 512 * MIB,
+            push: 2048 * MIB,
+            references: 10_000,
+            kept: 10_000,
+        }
     }
 }
 
@@ -83,8 +114,7 @@ impl Desk {
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Reply> {
         let (parts, body) = request.into_parts();
         let waits = !body.is_end_stream() && !parts.headers.contains_key(EXPECT);
-        let most = self.limits.push.filter(|_| parts.method == Method::POST);
-        let mut source = Some(Source::new(body, self.limits.idle, most));
+        let mut source = Some(Source::new(body, self.limits.idle, self.limits.push));
         let refusal = match self.answer(&parts, &mut source).await {
             Ok(response) => return response,
             Err(refusal) => refusal,
@@ -160,8 +190,9 @@ impl Desk {
         let packed = errand.check_body("application/x-git-upload-pack-request")?;
         let place = self.place(Work::Fetch).await?;
         let git = self.start(&["upload-pack", "--stateless-rpc", "."], &errand, &place)?;
-        let source = source.take().ok_or(Refusal::GitUnavailable)?;
-        exchange(git, place, &errand, (Bytes::new(), source, packed), None).await
+        let mut stream = Stream::new(git.stdout, (git.end, git.leash), place, errand.label);
+        let first = exchange(&mut stream, git.stdin, Bytes::new(), source, packed).await?;
+        begin(stream, first, &[], "application/x-git-upload-pack-result").await
     }
 
     async fn push(&self, parts: &Parts, source: &mut Option<Source>) -> Result<Response<Reply>, Refusal> {
@@ -170,7 +201,16 @@ impl Desk {
             return Err(Refusal::Encoding);
         }
         let reading = source.as_mut().ok_or(Refusal::GitUnavailable)?;
-        let (head, bytes) = read_head(reading).await?;
+        let (head, bytes) = match read_head(reading, self.limits.references).await? {
+            Reading::Whole(head, bytes) => (head, bytes),
+            Reading::TooMany(head) => {
+                let most = self.limits.references;
+                let cause = format!(
+                    "it changes more than {most} references; push fewer at a time, or raise `gate_server.references_per_push` in config.yml"
+                );
+                return refuse(&head, &cause, reading).await;
+            }
+        };
         if head.changes.is_empty() {
             // Git asks with an empty push whether it would be let in.
             reading.drain().await?;
@@ -185,9 +225,27 @@ impl Desk {
         }
         keep::sweep(&self.repository);
         let git = self.start(&["receive-pack", "--stateless-rpc", "."], &errand, &place)?;
-        let source = source.take().ok_or(Refusal::GitUnavailable)?;
-        let sequel = self.sequel(head);
-        exchange(git, place, &errand, (bytes.freeze(), source, false), sequel).await
+        let (head, memory) = (Arc::new(head), place.memory / MIB);
+        let mut stream = Stream::new(git.stdout, (git.end, git.leash), place, errand.label);
+        stream.sequel = self.sequel(head.clone());
+        match exchange(&mut stream, git.stdin, bytes.freeze(), source, false).await {
+            Err(Refusal::TooLarge) => {
+                drop(stream);
+                let most = self.limits.push / MIB;
+                let cause = format!("it is larger than {most} MiB; raise `gate_server.push_limit_mib` in config.yml");
+                refuse(&head, &cause, source.as_mut().ok_or(Refusal::TooLarge)?).await
+            }
+            Err(refusal) => Err(refusal),
+            Ok(first) => {
+                let remark = match &first {
+                    Ok(Some(piece)) if is_out_of_memory(piece) => head.remark(&format!(
+                        "git has {memory} MiB for this push on the gate; raise `gate_server.git_memory_mib` in config.yml"
+                    )),
+                    _ => Vec::new(),
+                };
+                begin(stream, first, &remark, RESULT).await
+            }
+        }
     }
 
     /// Why the push must not go on; old tips are kept when there is nothing against it.
@@ -195,14 +253,14 @@ impl Desk {
         if let Some(reasons) = head.verdict() {
             return Some(reasons);
         }
-        let cause = keep::keep(&self.repository, &head.changes, place.memory).await.err()?;
+        let cause = keep::keep(&self.repository, &head.changes, self.limits.kept, place).await.err()?;
         let reason =
             |creates| if creates { "another reference of this push is refused".to_owned() } else { cause.clone() };
         Some(head.changes.iter().map(|change| reason(change.creates())).collect())
     }
 
     /// What follows a push that git took: names of tips that are still reached are taken away.
-    fn sequel(&self, head: Head) -> Option<Box<dyn FnOnce() + Send>> {
+    fn sequel(&self, head: Arc<Head>) -> Option<Box<dyn FnOnce() + Send>> {
         if head.changes.iter().all(|change| change.creates() || change.deletes()) {
             return None;
         }
@@ -211,7 +269,7 @@ impl Desk {
             tokio::spawn(async move {
                 // What waits for a place here is not refused: it is over soon, and there is one of it for each push.
                 let place = places.wait(Work::Look, &repository).await;
-                keep::tidy(repository, head.changes, place.memory).await;
+                keep::tidy(&repository, &head.changes, &place).await;
             });
         }))
     }
@@ -221,7 +279,7 @@ impl Desk {
     }
 
     fn start(&self, arguments: &[&str], errand: &Errand<'_>, place: &Place) -> Result<Process, Refusal> {
-        process::start(&self.repository, arguments, errand.protocol.as_deref(), place.memory).map_err(|error| {
+        process::start(&self.repository, arguments, errand.protocol.as_deref(), place).map_err(|error| {
             tracing::warn!(%error, "cannot start git");
             match error.kind() {
                 std::io::ErrorKind::NotFound => Refusal::NoGit,
@@ -248,49 +306,70 @@ impl Errand<'_> {
     }
 }
 
-async fn read_head(source: &mut Source) -> Result<(Head, BytesMut), Refusal> {
-    let mut reader = HeadReader::default();
+/// What the beginning of a push is.
+enum Reading {
+    /// All of it, and the bytes that were read.
+    Whole(Head, BytesMut),
+    /// The part of it that says that there are too many changes.
+    TooMany(Head),
+}
+
+async fn read_head(source: &mut Source, most: usize) -> Result<Reading, Refusal> {
+    let mut reader = HeadReader::new(most);
     while let Some(piece) = source.piece().await? {
-        let complete = reader.feed(&piece).map_err(|error| match error {
-            HeadError::Malformed(_) => Refusal::Malformed("the push is not made of pkt-lines"),
-            HeadError::Line => Refusal::Malformed("a line of the push is not understood"),
-            HeadError::TooLong => Refusal::TooLarge,
-            HeadError::Signed => Refusal::Malformed("signed pushes are not supported"),
-            HeadError::Options => Refusal::Malformed("push options are not supported"),
-        })?;
-        if complete {
-            return Ok(reader.finish());
+        match reader.feed(&piece) {
+            Ok(true) => {
+                let (head, bytes) = reader.finish();
+                return Ok(Reading::Whole(head, bytes));
+            }
+            Ok(false) => {}
+            Err(HeadError::TooMany | HeadError::TooLong) => return Ok(Reading::TooMany(reader.finish().0)),
+            Err(HeadError::Malformed(_)) => return Err(Refusal::Malformed("the push is not made of pkt-lines")),
+            Err(HeadError::Line) => return Err(Refusal::Malformed("a line of the push is not understood")),
+            Err(HeadError::Signed) => return Err(Refusal::Malformed("signed pushes are not supported")),
         }
     }
     Err(Refusal::Malformed("the push ends before its list of references does"))
 }
 
-/// Feeds git and waits for its first words; what happens afterwards happens while the reply is sent.
+/// Refuses a push as a whole. A client looks at the answer only after it has sent everything, so that is read first.
+async fn refuse(head: &Head, cause: &str, source: &mut Source) -> Result<Response<Reply>, Refusal> {
+    tracing::warn!(%cause, "a push is refused");
+    let answer = head.failure(cause).ok_or(Refusal::TooLarge)?;
+    source.extend(OVERFLOW);
+    source.drain().await?;
+    Ok(fine(Reply::whole(answer), RESULT))
+}
+
+/// True for words of a git that has met its bound.
+fn is_out_of_memory(piece: &[u8]) -> bool {
+    String::from_utf8_lossy(&piece[..piece.len().min(4096)]).contains("ut of memory")
+}
+
+/// Feeds git and waits for its first words; what happens afterwards happens while the reply is sent. What is left of a body
+/// that breaks off comes back in `source`.
 async fn exchange(
-    git: Process,
-    place: Place,
-    errand: &Errand<'_>,
-    (first, source, packed): (Bytes, Source, bool),
-    sequel: Option<Box<dyn FnOnce() + Send>>,
-) -> Result<Response<Reply>, Refusal> {
-    let media_type = match errand.label {
-        "upload-pack" => "application/x-git-upload-pack-result",
-        _ => RESULT,
-    };
-    let mut stream = Stream::new(git.stdout, (git.end, git.leash), place, errand.label);
-    stream.sequel = sequel;
-    let mut pumping = tokio::spawn(pump(first, source, git.stdin, packed));
-    let first = {
-        let mut first = std::pin::pin!(stream.first());
-        tokio::select! {
-            first = &mut first => first,
-            pumped = &mut pumping => match pumped {
-                Ok(Err(error)) => return Err(error.into()),
-                Ok(Ok(())) | Err(_) => first.await,
-            },
-        }
-    };
-    begin(stream, first, &[], media_type).await
+    stream: &mut Stream,
+    stdin: ChildStdin,
+    beginning: Bytes,
+    source: &mut Option<Source>,
+    packed: bool,
+) -> Result<std::io::Result<Option<Bytes>>, Refusal> {
+    let body = source.take().ok_or(Refusal::GitUnavailable)?;
+    let mut pumping = tokio::spawn(pump(beginning, body, stdin, packed));
+    // A client that pushes reads nothing before it has sent everything; only then is clear what it is to be told.
+    let sends_first = stream.label == RECEIVES;
+    let mut first = std::pin::pin!(stream.first());
+    tokio::select! {
+        first = &mut first, if !sends_first => Ok(first),
+        pumped = &mut pumping => match pumped {
+            Ok(Err((error, left))) => {
+                *source = Some(left);
+                Err(error.into())
+            }
+            Ok(Ok(())) | Err(_) => Ok(first.await),
+        },
+    }
 }
 
 /// The reply, once it is clear that git has something to say.

@@ -1,9 +1,9 @@
 //! Who is at work: how many requests git works on at the same time, how much memory it may have for each, and how many
 //! more requests wait.
 //!
-//! Invariants: the memory that is given out never exceeds the sum for the gate, since every git process is bounded to its
-//! share by the kernel and a request has at most [`FAMILY`] of them that are large at the same time; requests are served in
-//! the order in which they came.
+//! Invariants: every git process is bounded to its share by the kernel, and a request has at most [`FAMILY`] of them that
+//! are large at the same time; all shares that are given out stay within the sum for the gate, unless the upstream by
+//! itself needs more; requests are served in the order in which they came.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,9 +18,6 @@ const MIB: u64 = 1 << 20;
 const FAMILY: u64 = 2;
 /// Shares into which the memory is divided.
 const SHARES: u64 = 4;
-/// What git needs to put a pack together for a fetch: for each object of the repository, and besides.
-const PER_OBJECT: u64 = 256;
-const BESIDES: u64 = 64 * MIB;
 
 /// What a request will make git do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,13 +39,12 @@ pub struct Places {
     most_waiting: usize,
 }
 
-/// A request's place, until it is dropped.
-#[derive(Debug)]
+/// A request's place, until the last clone of it is dropped: the request's own, and those of its git processes.
+#[derive(Debug, Clone)]
 pub struct Place {
     /// Bytes of memory that each git process of the request may have.
     pub memory: u64,
-    _turn: OwnedSemaphorePermit,
-    _share: OwnedSemaphorePermit,
+    _held: Arc<[OwnedSemaphorePermit; 2]>,
 }
 
 impl Places {
@@ -79,7 +75,7 @@ impl Places {
         let (memory, together) = self.share(work, repository);
         let permits = u32::try_from(together / MIB).unwrap_or(u32::MAX);
         let share = self.memory.clone().acquire_many_owned(permits).await.expect("the semaphore is never closed");
-        Place { memory, _turn: turn, _share: share }
+        Place { memory, _held: Arc::new([turn, share]) }
     }
 
     /// Memory for one process of a request, and for all of them.
@@ -89,9 +85,10 @@ impl Places {
             Work::Look => (least, least),
             Work::Push => (least, FAMILY * least),
             Work::Fetch => {
-                let wanted = BESIDES + PER_OBJECT * mirror::objects::packed(repository);
-                let one = wanted.clamp(least, self.total / FAMILY);
-                (one, FAMILY * one)
+                // An upstream that is large itself is served all the same, with everything that there is.
+                let most = (self.total / FAMILY).max(mirror::objects::memory_of_upstream(repository));
+                let one = mirror::objects::memory(repository).clamp(least, most);
+                (one, (FAMILY * one).min(self.total))
             }
         }
     }

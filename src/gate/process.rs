@@ -19,6 +19,8 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::places::Place;
+
 /// Between asking a process to end and killing it.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How much of what git complains about is kept.
@@ -30,10 +32,12 @@ const PIPE: usize = 1024 * 1024;
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Settings of the service, on top of those that hold for every git process here; stronger than the repository's.
-const SETTINGS: [(&str, &str); 10] = [
+const SETTINGS: [(&str, &str); 16] = [
     // The repository is ours by its place; its owner may have another number inside a user namespace.
     ("safe.directory", "*"),
     ("receive.fsckObjects", "true"),
+    // Options are taken from clients whose configuration always sends some; no hook is there to read them.
+    ("receive.advertisePushOptions", "true"),
     // The mirror's own configuration refuses what loses a tip; here the tip has been kept before git runs.
     mirror::config::AFTER_KEEPING[0],
     mirror::config::AFTER_KEEPING[1],
@@ -42,9 +46,16 @@ const SETTINGS: [(&str, &str); 10] = [
     ("receive.hideRefs", "!refs/heads"),
     ("receive.hideRefs", "!refs/tags"),
     ("transfer.hideRefs", mirror::refs::PRIVATE),
-    // A partial clone asks for single objects later.
+    // A partial clone asks for single objects later. Whoever knows the id of an object gets it, also of a hidden one.
     ("uploadpack.allowFilter", "true"),
     ("uploadpack.allowAnySHA1InWant", "true"),
+    // Other filters, and filters together, look at a directory again for each path that leads to it: without end where a
+    // few objects stand for 10^8 paths.
+    ("uploadpackfilter.allow", "false"),
+    ("uploadpackfilter.blob:none.allow", "true"),
+    ("uploadpackfilter.blob:limit.allow", "true"),
+    ("uploadpackfilter.tree.allow", "true"),
+    ("uploadpackfilter.object:type.allow", "true"),
 ];
 
 /// What a finished process left behind.
@@ -88,19 +99,19 @@ pub struct Process {
 /// How much git gives way to what else the host does.
 const COURTESY: i32 = 5;
 
-/// Starts git in `repository`, with `memory` bytes for each of its processes. `protocol` is the version that the client
+/// Starts git in `repository`, in `place`, which it holds until it has ended. `protocol` is the version that the client
 /// asked for.
 ///
 /// # Errors
 /// What the operating system says; `NotFound` when git is not installed.
-pub fn start(repository: &Path, arguments: &[&str], protocol: Option<&str>, memory: u64) -> io::Result<Process> {
+pub fn start(repository: &Path, arguments: &[&str], protocol: Option<&str>, place: &Place) -> io::Result<Process> {
     let mut command = Command::new("git");
     command.args(arguments).current_dir(repository).env_clear().envs(environment());
     if let Some(protocol) = protocol {
         command.env("GIT_PROTOCOL", protocol);
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let ceiling = Ceiling { memory: Some(memory), nice: COURTESY, ..Ceiling::default() };
+    let ceiling = Ceiling { memory: Some(place.memory), nice: COURTESY, ..Ceiling::default() };
     let prepare = move || {
         ceiling.apply()?;
         Ok(set_parent_process_death_signal(Some(Signal::TERM))?)
@@ -116,7 +127,7 @@ pub fn start(repository: &Path, arguments: &[&str], protocol: Option<&str>, memo
     let _ = rustix::pipe::fcntl_setpipe_size(&stdin, PIPE);
     let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE);
     let (leash, loose) = oneshot::channel();
-    let end = tokio::spawn(keep(child, stderr, loose));
+    let end = tokio::spawn(keep(child, stderr, loose, place.clone()));
     Ok(Process { stdin, stdout, end, leash: Leash(leash) })
 }
 
@@ -137,6 +148,7 @@ async fn keep(
     mut child: Child,
     stderr: impl AsyncRead + Unpin + Send + 'static,
     loose: oneshot::Receiver<ChildStdout>,
+    _place: Place,
 ) -> Ended {
     let mut listening = tokio::spawn(listen(stderr));
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);

@@ -46,8 +46,8 @@ pub struct Source {
 
 impl Source {
     /// Reads `body`; `most` bytes at most, and no pause longer than `idle`.
-    pub fn new(body: Incoming, idle: Duration, most: Option<u64>) -> Self {
-        Self { body, idle, left: most.unwrap_or(u64::MAX) }
+    pub fn new(body: Incoming, idle: Duration, most: u64) -> Self {
+        Self { body, idle, left: most }
     }
 
     /// The next piece; `None` at the end.
@@ -67,6 +67,11 @@ impl Source {
         }
     }
 
+    /// Lets `most` more bytes through.
+    pub fn extend(&mut self, most: u64) {
+        self.left = most;
+    }
+
     /// Reads and drops the rest, so that the client gets to see the answer.
     ///
     /// # Errors
@@ -80,12 +85,19 @@ impl Source {
 /// Feeds `first` and then everything of `source` to `stdin`, unpacking it when it is `packed`.
 ///
 /// # Errors
-/// [`BodyError`]; a git that stops reading is none.
-pub async fn pump(first: Bytes, mut source: Source, stdin: ChildStdin, packed: bool) -> Result<(), BodyError> {
+/// [`BodyError`], with what is left of the source; a git that stops reading is none.
+pub async fn pump(
+    first: Bytes,
+    mut source: Source,
+    stdin: ChildStdin,
+    packed: bool,
+) -> Result<(), (BodyError, Source)> {
     let mut sink = Sink { stdin: Some(stdin) };
-    if packed {
-        return unpack(&mut source, &mut sink).await;
-    }
+    let fed = if packed { unpack(&mut source, &mut sink).await } else { feed(first, &mut source, &mut sink).await };
+    fed.map_err(|error| (error, source))
+}
+
+async fn feed(first: Bytes, source: &mut Source, sink: &mut Sink) -> Result<(), BodyError> {
     sink.write(&first).await;
     drop(first);
     while let Some(piece) = source.piece().await? {

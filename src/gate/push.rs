@@ -1,7 +1,8 @@
 //! The head of a push: the references it wants to change, read from the stream before the pack, and judged.
 //!
 //! Invariants: at most [`LONGEST_HEAD`] bytes are kept; nothing of the pack is looked at; what git is given afterwards
-//! are the very bytes that were judged. Signed pushes and push options are not offered, and refused when sent.
+//! are the very bytes that were judged. Signed pushes are not offered, and refused when sent. Push options follow the
+//! head; git reads them, and nothing acts on them.
 
 use std::collections::HashSet;
 
@@ -54,20 +55,21 @@ pub enum HeadError {
     /// More than we keep.
     #[error("the push changes too many references at once")]
     TooLong,
+    /// More references than may be changed at once.
+    #[error("the push changes too many references at once")]
+    TooMany,
     /// Not offered by us.
     #[error("signed pushes are not supported")]
     Signed,
-    /// Not offered by us.
-    #[error("push options are not supported")]
-    Options,
 }
 
 /// Reads the head of a push piece by piece.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HeadReader {
     bytes: BytesMut,
     at: usize,
     head: Head,
+    most: usize,
 }
 
 /// The head of a push.
@@ -82,6 +84,11 @@ pub struct Head {
 }
 
 impl HeadReader {
+    /// Nothing read yet; the push may change `most` references.
+    pub fn new(most: usize) -> Self {
+        Self { bytes: BytesMut::new(), at: 0, head: Head::default(), most }
+    }
+
     /// Takes more bytes; true when the head is complete.
     ///
     /// # Errors
@@ -91,7 +98,9 @@ impl HeadReader {
         while let Some((frame, next)) = pkt::next(&self.bytes, self.at)? {
             self.at = next;
             match frame {
+                Frame::Flush if self.head.changes.len() > self.most => return Err(HeadError::TooMany),
                 Frame::Flush => return Ok(true),
+                Frame::Data(_) if self.head.changes.len() > self.most => return Err(HeadError::TooMany),
                 Frame::Data(range) if next <= LONGEST_HEAD => self.head.take(&self.bytes[range])?,
                 Frame::Data(_) => return Err(HeadError::TooLong),
                 Frame::Delimiter | Frame::End => return Err(HeadError::Line),
@@ -123,22 +132,20 @@ impl Head {
             return Err(HeadError::Signed);
         }
         if let Some(capabilities) = capabilities {
-            self.settle(capabilities)?;
+            self.settle(capabilities);
         }
         self.changes.push(change(command).ok_or(HeadError::Line)?);
         Ok(())
     }
 
-    fn settle(&mut self, capabilities: &[u8]) -> Result<(), HeadError> {
+    fn settle(&mut self, capabilities: &[u8]) {
         for word in capabilities.split(|b| *b == b' ') {
             match word {
                 b"report-status" | b"report-status-v2" => self.report = true,
                 b"side-band-64k" => self.bands = true,
-                b"push-options" => return Err(HeadError::Options),
                 _ => {}
             }
         }
-        Ok(())
     }
 
     /// `None` when every change may be tried; else one reason per change, as the push is all or nothing.
@@ -151,6 +158,28 @@ impl Head {
         })
     }
 
+    /// The answer that refuses the push for one cause; `None` for a client that reads no report.
+    pub fn failure(&self, cause: &str) -> Option<Vec<u8>> {
+        let told = self.report.then(|| {
+            let mut report = Vec::new();
+            pkt::push(&mut report, format!("unpack {cause}\n").as_bytes());
+            for change in &self.changes {
+                push_refused(&mut report, change, "the push is refused as a whole");
+            }
+            report
+        })?;
+        Some(self.banded(told))
+    }
+
+    /// A line for people, ahead of git's own answer; empty for a client that reads no side bands.
+    pub fn remark(&self, text: &str) -> Vec<u8> {
+        let mut frame = Vec::new();
+        if self.bands {
+            pkt::push(&mut frame, &[b"\x02", text.as_bytes(), b"\n"].concat());
+        }
+        frame
+    }
+
     /// The answer that refuses every change for its reason; `None` for a client that reads no report.
     pub fn refusal(&self, reasons: &[String]) -> Option<Vec<u8>> {
         if !self.report {
@@ -159,16 +188,16 @@ impl Head {
         let mut report = Vec::new();
         pkt::push(&mut report, b"unpack ok\n");
         for (change, reason) in self.changes.iter().zip(reasons) {
-            let mut line = b"ng ".to_vec();
-            line.extend_from_slice(&change.name);
-            line.extend_from_slice(format!(" {reason}\n").as_bytes());
-            // A name that fits into a frame with two ids also fits into this one, unless the reason is a novel.
-            line.truncate(pkt::LONGEST - 4);
-            pkt::push(&mut report, &line);
+            push_refused(&mut report, change, reason);
         }
+        Some(self.banded(report))
+    }
+
+    /// Ends a report, and packs it into the side bands that the client wants.
+    fn banded(&self, mut report: Vec<u8>) -> Vec<u8> {
         report.extend_from_slice(pkt::FLUSH);
         if !self.bands {
-            return Some(report);
+            return report;
         }
         let mut banded = Vec::with_capacity(report.len() + 64);
         for piece in report.chunks(BAND) {
@@ -177,8 +206,17 @@ impl Head {
             pkt::push(&mut banded, &frame);
         }
         banded.extend_from_slice(pkt::FLUSH);
-        Some(banded)
+        banded
     }
+}
+
+fn push_refused(report: &mut Vec<u8>, change: &Change, reason: &str) {
+    let mut line = b"ng ".to_vec();
+    line.extend_from_slice(&change.name);
+    line.extend_from_slice(format!(" {reason}\n").as_bytes());
+    // A name that fits into a frame with two ids also fits into this one, unless the reason is a novel.
+    line.truncate(pkt::LONGEST - 4);
+    pkt::push(report, &line);
 }
 
 fn change(command: &[u8]) -> Option<Change> {
@@ -201,6 +239,7 @@ mod tests {
     use super::*;
 
     const A: &str = "1111111111111111111111111111111111111111";
+    const MANY: usize = 1000;
     const Z: &str = "0000000000000000000000000000000000000000";
 
     fn head(lines: &[&[u8]]) -> Vec<u8> {
@@ -213,7 +252,7 @@ mod tests {
     }
 
     fn read(bytes: &[u8]) -> Result<Head, HeadError> {
-        let mut reader = HeadReader::default();
+        let mut reader = HeadReader::new(MANY);
         assert!(reader.feed(bytes)?, "the head is complete");
         Ok(reader.finish().0)
     }
@@ -230,10 +269,10 @@ mod tests {
         let delete = format!("{A} {Z} refs/tags/t\n");
         bytes = head(&[shallow.as_bytes(), &line("refs/heads/a", " report-status side-band-64k"), delete.as_bytes()]);
         bytes.extend_from_slice(b"PACK....");
-        let mut reader = HeadReader::default();
+        let mut reader = HeadReader::new(MANY);
         let ends: Vec<bool> = bytes.iter().take(bytes.len() - 8).map(|b| reader.feed(&[*b]).unwrap()).collect();
         assert_eq!(ends.iter().position(|e| *e), Some(bytes.len() - 9));
-        let mut reader = HeadReader::default();
+        let mut reader = HeadReader::new(MANY);
         assert!(reader.feed(&bytes).unwrap() && !reader.is_probe());
         let (head, all) = reader.finish();
         assert_eq!(&all[..], bytes);
@@ -245,7 +284,6 @@ mod tests {
     fn what_is_not_offered_is_refused() {
         let cases = [
             ("push-cert\0 report-status\n".to_owned(), HeadError::Signed),
-            (format!("{Z} {A} refs/heads/a\0 push-options"), HeadError::Options),
             ("certificate version 0.1\n".to_owned(), HeadError::Line),
             (format!("{Z} {A}\n"), HeadError::Line),
             (format!("{Z} {} refs/heads/a", "1".repeat(64)), HeadError::Line),
@@ -254,18 +292,31 @@ mod tests {
         for (line, error) in cases {
             assert_eq!(read(&head(&[line.as_bytes()])), Err(error), "{line}");
         }
-        assert_eq!(HeadReader::default().feed(b"PACK\0\0"), Err(HeadError::Malformed(pkt::Malformed)));
-        assert_eq!(HeadReader::default().feed(b"0001"), Err(HeadError::Line));
+        assert_eq!(HeadReader::new(MANY).feed(b"PACK\0\0"), Err(HeadError::Malformed(pkt::Malformed)));
+        assert_eq!(HeadReader::new(MANY).feed(b"0001"), Err(HeadError::Line));
     }
 
     #[test]
     fn an_endless_list_is_cut_off() {
-        let mut reader = HeadReader::default();
+        let mut reader = HeadReader::new(MANY);
         let mut frame = Vec::new();
         pkt::push(&mut frame, &line(&format!("refs/heads/{}", "x".repeat(60000)), ""));
         let ended = (0..100).find_map(|_| reader.feed(&frame).err());
         assert_eq!(ended, Some(HeadError::TooLong));
         assert!(reader.bytes.len() < LONGEST_HEAD + frame.len() + 1);
+    }
+
+    // holds: push-quotas
+    #[test]
+    fn a_push_of_too_many_references_ends_the_reading() {
+        let lines: Vec<Vec<u8>> =
+            (0..4).map(|n| line(&format!("refs/heads/{n}"), " report-status side-band-64k")).collect();
+        let bytes = head(&lines.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        assert!(HeadReader::new(4).feed(&bytes).unwrap());
+        let mut reader = HeadReader::new(3);
+        assert_eq!(reader.feed(&bytes), Err(HeadError::TooMany));
+        let answer = String::from_utf8(reader.finish().0.failure("too many").unwrap()).unwrap();
+        assert!(answer.contains("unpack too many\n") && answer.ends_with("00000000"), "{answer}");
     }
 
     #[test]

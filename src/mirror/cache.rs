@@ -91,7 +91,7 @@ fn update(mirror: &Path, cache: &Path, source: &OsString) -> Result<(), MirrorEr
     let fetch =
         ["fetch", "--quiet", "--prune", "--force", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head"];
     let fetch = fetch.into_iter().chain(["--upload-pack", &serve, "origin"]).chain(SEED.iter().copied());
-    within(cache, fetch).limit(FETCH).succeed("fetch from the mirror")?;
+    within(cache, fetch).for_mirror(mirror).limit(FETCH).succeed("fetch from the mirror")?;
     check_out(mirror, cache)
 }
 

@@ -90,6 +90,9 @@ fn make(
 /// Gives the new mirror its lasting configuration, and the disk everything at once.
 fn complete(young: &Path, address: Option<&str>) -> Result<(), MirrorError> {
     config::write(young, address)?;
+    if address.is_some() {
+        crate::objects::record(young)?;
+    }
     settle_on_disk(young)
 }
 

@@ -6,6 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use base::ceiling::Ceiling;
@@ -43,8 +44,9 @@ const FRUGAL: &[(&str, &str)] = &[
     ("index.threads", "1"),
 ];
 
-/// Most memory of its own that such a process may have, in bytes.
-const MEMORY: u64 = 384 << 20;
+/// Most bytes of memory of its own that such a process has: three quarters of what `gate_server.git_memory_mib` gives to all
+/// that work for one container. The configuration is read once.
+static MEMORY: LazyLock<u64> = LazyLock::new(|| (base::setting::gate_quotas().git_memory_mib << 20) / 4 * 3);
 
 /// How much it gives way to what people and containers wait for.
 const COURTESY: i32 = 5;
@@ -155,6 +157,8 @@ pub struct Git {
     reach: Reach,
     settings: Vec<(String, String)>,
     variables: Vec<(String, String)>,
+    /// Bytes of memory that the upstream of the repository makes necessary.
+    upstream: u64,
     run: Run,
 }
 
@@ -163,13 +167,19 @@ impl Git {
     pub fn new<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Self {
         let words = words.into_iter().map(|word| word.as_ref().to_owned());
         let run = Run::new(std::iter::once("git".into()).chain(words)).bare_env().alone();
-        Self { reach: Reach::default(), settings: Vec::new(), variables: Vec::new(), run }
+        Self { reach: Reach::default(), settings: Vec::new(), variables: Vec::new(), upstream: 0, run }
     }
 
     /// A command in the bare repository `path`; nothing is searched in the directories above it.
     pub fn at<S: AsRef<OsStr>>(path: &Path, words: impl IntoIterator<Item = S>) -> Self {
         let place: [OsString; 3] = ["-C".into(), path.into(), "--git-dir=.".into()];
-        Self::new(place.into_iter().chain(words.into_iter().map(|word| word.as_ref().to_owned())))
+        Self::new(place.into_iter().chain(words.into_iter().map(|word| word.as_ref().to_owned()))).for_mirror(path)
+    }
+
+    /// It may have the memory that the mirror's upstream makes necessary.
+    pub(crate) fn for_mirror(mut self, mirror: &Path) -> Self {
+        self.upstream = crate::objects::memory_of_upstream(mirror);
+        self
     }
 
     /// Who it may talk to.
@@ -229,7 +239,8 @@ impl Git {
     pub fn watched(self, watch: Watch<'_>) -> Result<Output, MirrorError> {
         let mut run = self.run;
         if matches!(self.reach, Reach::Local) {
-            run = run.ceiling(Ceiling { memory: Some(MEMORY), nice: COURTESY, ..Ceiling::default() });
+            let memory = self.upstream.max(*MEMORY);
+            run = run.ceiling(Ceiling { memory: Some(memory), nice: COURTESY, ..Ceiling::default() });
         }
         for (name, value) in environment(&self.reach, &self.settings) {
             run = run.env(name, value);

@@ -12,7 +12,7 @@ use crate::hold::Listener;
 use crate::ledger::{self, Transaction};
 use crate::refs::{self, Reference, UPSTREAM};
 use crate::upstream::{Listing, Upstream};
-use crate::{backup, config, heal};
+use crate::{backup, config, heal, objects};
 
 /// Rounds in which pushes at the same time may get in our way.
 const ROUNDS: usize = 5;
@@ -47,6 +47,8 @@ pub fn pull(
     let freed = heal::clean(mirror).iter().map(|lock| lock.display().to_string()).collect();
     let mut report = Pulled { freed, ..Pulled::default() };
     config::write(mirror, Some(upstream.address.plain()))?;
+    // A mirror of an earlier version: what it has by now counts as the upstream's.
+    objects::record(mirror)?;
     let listing = upstream.list(listener)?;
     take(mirror, upstream, &listing, branches, &mut report, listener)?;
     maintain(mirror, report.updated.len());

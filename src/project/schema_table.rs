@@ -100,6 +100,30 @@ static GATE_SERVER: Section = section(
         port("port", "Fixed TCP port of the git gate."),
         text("repos_dir", "Directory of the bare mirrors."),
         flag("suppress_systemd_warning", false, "Accepted from older files; has no effect."),
+        field(
+            "push_limit_mib",
+            Shape::Number(Some(1), Some(1048576)),
+            Fallback::Number(2048),
+            "Most MiB of one push through the gate.",
+        ),
+        field(
+            "references_per_push",
+            Shape::Number(Some(1), Some(10000)),
+            Fallback::Number(10000),
+            "Most branches and tags that one push changes.",
+        ),
+        field(
+            "kept_tips",
+            Shape::Number(Some(1), Some(1000000)),
+            Fallback::Number(10000),
+            "Most old tips that the gate keeps in one repository.",
+        ),
+        field(
+            "git_memory_mib",
+            Shape::Number(Some(256), Some(1048576)),
+            Fallback::Number(512),
+            "MiB of memory for all git processes that work for one container.",
+        ),
     ],
 );
 

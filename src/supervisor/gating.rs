@@ -44,7 +44,7 @@ impl GateService {
             base: self.base.clone(),
             scope: self.scope.clone(),
             token: self.token.clone(),
-            limits: Limits::default(),
+            limits: Limits::of(base::setting::gate_quotas()),
         }
     }
 }

@@ -144,6 +144,35 @@ fn large_files_of_zeros_pass_in_pieces() {
     assert!(most > 0 && most < CEILING, "{most} KiB");
 }
 
+// holds: git-ends-with-trees-of-trees
+#[test]
+fn trees_of_trees_cost_little_whatever_the_filter() {
+    let stage = Stage::seeded();
+    let work = stage.work();
+    let make = |words: &[&str], input: &str| {
+        let words = [&["-C", crate::stage::path(&work)], words].concat();
+        String::from_utf8(filtered("git", &words, input.as_bytes())).unwrap().trim().to_owned()
+    };
+    let ten = |kind: &str, id: &str| (0..10).map(|n| format!("{kind} {id}\t{n}\n")).collect::<String>();
+    let mut tree = make(&["mktree"], &ten("100644 blob", &make(&["hash-object", "-w", "--stdin"], "x")));
+    for _ in 0..7 {
+        tree = make(&["mktree"], &ten("040000 tree", &tree));
+    }
+    let bomb = stage.run_at(&work, &["commit-tree", "-m", "bomb", &tree]);
+    stage.run_at(&work, &["push", "-q", "origin", &format!("{}:refs/heads/bomb", bomb.trim())]);
+    let clone = |number: usize, filter: &str| {
+        let target = stage.dir.path().join(format!("bomb-{number}"));
+        let words = ["clone", "-q", "--bare", filter, &stage.url(), crate::stage::path(&target)];
+        stage.git(&words).output().unwrap()
+    };
+    for (number, filter) in ["--filter=blob:none", "--filter=tree:5", "--filter=blob:limit=9"].iter().enumerate() {
+        crate::stage::ok(clone(number, filter));
+    }
+    let refused = clone(9, "--filter=combine:tree:5+blob:limit=3");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("filter 'combine' not supported"), "{said}");
+}
+
 // holds: git-memory-is-bounded
 #[test]
 fn objects_that_cannot_be_passed_on_in_pieces_are_refused() {

@@ -129,14 +129,34 @@ fn a_pack_that_is_damaged_is_refused_with_a_reason() {
     stage.assert_intact();
 }
 
+// holds: push-quotas
 #[test]
-fn a_push_beyond_the_limit_is_refused() {
-    let stage = Stage::seeded_with(Limits { push: Some(1 << 20), ..Limits::default() });
+fn a_push_beyond_a_quota_is_refused_with_the_setting_that_says_so() {
+    let limits = Limits { push: 1 << 20, references: 10, kept: 2, ..Limits::default() };
+    let stage = Stage::seeded_with(limits);
     let work = stage.work();
+    let fails = |words: &[&str], setting: &str| {
+        let said = stage.fails_at(&work, words);
+        assert!(said.contains(&format!("`gate_server.{setting}`")), "{words:?}: {said}");
+        wait_until("git is ended", || at_work(&stage.repository()).is_empty());
+    };
+    stage.run_at(&work, &["branch", "large"]);
+    stage.run_at(&work, &["checkout", "-q", "large"]);
     stage.commit(&work, "large", &noise(4, 3 << 20));
-    let said = stage.fails_at(&work, &["push", "-q", "origin", "main"]);
-    assert!(said.contains("413") || said.contains("RPC failed"), "{said}");
-    wait_until("git is ended", || at_work(&stage.repository()).is_empty());
+    fails(&["push", "origin", "large"], "push_limit_mib");
+    fails(&["-c", "http.postBuffer=100m", "push", "origin", "large"], "push_limit_mib");
+    let many: Vec<String> = (0..11).map(|n| format!("main:refs/heads/many-{n}")).collect();
+    let words: Vec<&str> = ["push", "origin"].into_iter().chain(many.iter().map(String::as_str)).collect();
+    fails(&words, "references_per_push");
+    stage.run_at(&work, &words[..12]);
+    stage.run_at(&work, &["checkout", "-q", "main"]);
+    for round in 0..2 {
+        stage.run_at(&work, &["commit", "-q", "--amend", "-m", &format!("rewritten {round}")]);
+        stage.run_at(&work, &["push", "-q", "--force", "origin", "main"]);
+    }
+    stage.run_at(&work, &["commit", "-q", "--amend", "-m", "rewritten"]);
+    fails(&["push", "--force", "origin", "main"], "kept_tips");
+    stage.run_at(&work, &["push", "-q", "origin", "main:another"]);
     stage.assert_intact();
 }
 

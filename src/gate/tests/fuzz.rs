@@ -103,7 +103,7 @@ fn heads_of_pushes() {
 
 /// What the pieces say; every name that would be let through is one that git and the host can bear.
 fn read(pieces: &[&[u8]]) -> String {
-    let mut reader = HeadReader::default();
+    let mut reader = HeadReader::new(10_000);
     for piece in pieces {
         match reader.feed(piece) {
             Ok(false) => {}

@@ -105,8 +105,8 @@ fn atomic_pushes_and_quiet_clients_get_their_report() {
     let said = stage.fails_at(&work, &["push", "--atomic", "origin", "HEAD:c", "HEAD:refs/notes/n"]);
     assert!(said.contains("rejected"), "{said}");
     assert_eq!(stage.references("refs/heads"), ["refs/heads/a", "refs/heads/b", "refs/heads/main"]);
-    let said = stage.fails_at(&work, &["push", "-o", "ci.skip", "origin", "HEAD:d"]);
-    assert!(said.contains("push options"), "{said}");
+    stage.run_at(&work, &["push", "-q", "-o", "ci.skip", "-o", "x=y", "origin", "HEAD:d"]);
+    stage.run_at(&work, &["-c", "push.pushOption=ci.skip", "push", "-q", "origin", ":d"]);
     let said = stage.fails_at(&work, &["push", "--signed", "origin", "HEAD:d"]);
     assert!(said.contains("--signed"), "{said}");
 }
