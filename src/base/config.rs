@@ -310,6 +310,13 @@ pub fn layers(namespace: Namespace) -> Vec<Layer> {
     sources_in(namespace).iter().filter_map(|(label, path)| layer(label, path)).collect()
 }
 
+/// Why the administrator's configuration does not count: the first fault of the files that come with the host or the
+/// Python installation. Without them, settings that restrict containers would be lost.
+pub fn administrators_fault(namespace: Namespace) -> Option<String> {
+    let is_administrators = |layer: &Layer| matches!(layer.scope.level.as_str(), "system" | "prefix");
+    layers(namespace).into_iter().filter(is_administrators).find_map(|layer| layer.fault)
+}
+
 /// The layers of this process as a stack; a broken one is empty.
 pub fn stack(namespace: Namespace) -> Stack {
     layers(namespace).into_iter().map(|layer| layer.scope).collect()
@@ -414,6 +421,29 @@ mod tests {
         let ours: Vec<_> = said.iter().filter(|text| text.contains("broken-layer.yml")).collect();
         assert_eq!(ours.len(), 1, "{said:?}");
         assert!(ours[0].contains("line 2") && !ours[0].contains("hunter2"), "{said:?}");
+    }
+
+    // holds: administrators-settings-count
+    #[test]
+    fn fault_of_the_administrators_file_is_found_and_a_users_is_not() {
+        let _alone = notice::alone();
+        let prefix = tempfile::tempdir().unwrap();
+        let path = prefix.path().join("etc/terok/config.yml");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let fault = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            administrators_fault(Namespace { root: false })
+        };
+        set_prefix(prefix.path().to_owned());
+        assert_eq!(fault("a: 1\n"), None);
+        let broken = fault("a: [\n").unwrap();
+        assert!(broken.contains("etc/terok/config.yml") && !broken.contains("hint"), "{broken}");
+        assert_eq!(fault(""), None);
+        // A directory is not readable as a file, whoever reads it.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(administrators_fault(Namespace { root: false }).unwrap().contains("cannot read"));
+        set_prefix(PathBuf::from("/nonexistent"));
     }
 
     #[test]

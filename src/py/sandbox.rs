@@ -228,7 +228,7 @@ fn sandbox_check_host_path(place: &Bound<'_, PyAny>, path: PathBuf, allowed: Vec
 #[pyfunction]
 fn sandbox_check_hooks(place: &Bound<'_, PyAny>, container: &str) -> PyResult<()> {
     let place: Place = convert::from_py(place)?;
-    supervision::preflight(&place, container).map_err(errors::to_py)
+    execute::preflight_supervised(&place, container).map_err(errors::to_py)
 }
 
 /// Proves that the supervisor of a running container answers; the sidecar is found by the container's name.

@@ -4,6 +4,7 @@
 //! does; a container that must be supervised and is not counts as a failed launch. Taking back is the caller's next
 //! step (`undo::abandon`), in one place for every kind of failure.
 
+use base::path::Namespace;
 use podman::command::Verb;
 use podman::{Podman, PodmanError, Watch};
 
@@ -18,9 +19,25 @@ use crate::{image, resources, sidecar, supervision};
 /// Judges the installation for a description: one with a sidecar needs a supervisor that podman will start.
 ///
 /// # Errors
-/// [`LaunchError::Hooks`].
+/// [`LaunchError::Hooks`], [`LaunchError::Administrator`].
 pub fn preflight(place: &Place, spec: &RunSpec) -> Result<(), LaunchError> {
+    check_settings()?;
     if spec.sidecar().is_some() { supervision::preflight(place, &spec.container_name) } else { Ok(()) }
+}
+
+/// Judges the installation for a container that is supervised and started by another program.
+///
+/// # Errors
+/// As [`preflight`].
+pub fn preflight_supervised(place: &Place, container: &str) -> Result<(), LaunchError> {
+    check_settings()?;
+    supervision::preflight(place, container)
+}
+
+/// Refuses to go on without the administrator's settings, which may restrict containers.
+fn check_settings() -> Result<(), LaunchError> {
+    let fault = base::config::administrators_fault(Namespace::current());
+    fault.map_or(Ok(()), |fault| Err(LaunchError::Administrator(fault)))
 }
 
 /// Runs or creates the container; its full identifier. A container that was started is proved to be supervised.

@@ -59,6 +59,9 @@ pub enum LaunchError {
     /// Podman's configuration cannot be used.
     #[error(transparent)]
     Site(podman::ConfFileError),
+    /// A configuration file of the administrator exists and does not count.
+    #[error("cannot launch a container without the administrator's settings: {0}")]
+    Administrator(String),
     /// The container ran without an answering supervisor and was taken back.
     #[error("the supervisor of `{container}` does not answer: {why}")]
     Unsupervised {
@@ -141,6 +144,7 @@ impl Fault for LaunchError {
             Self::Busy { .. } => "launch-busy",
             Self::Hooks { .. } => "launch-hooks",
             Self::Site(inner) => inner.code(),
+            Self::Administrator(_) => "launch-administrator",
             Self::Unsupervised { .. } => "launch-unsupervised",
             Self::PodmanMissing => "launch-podman-missing",
             Self::Image { .. } => "launch-image-annotation",
@@ -162,6 +166,7 @@ impl Fault for LaunchError {
             Self::NameInUse(name) => Some(name_in_use(name)),
             Self::Hooks { source, .. } => source.hint().or_else(|| Some("run `terok-executor setup`".into())),
             Self::Site(inner) => inner.hint(),
+            Self::Administrator(_) => Some("have the administrator correct the file and its permissions".into()),
             Self::Unsupervised { .. } => {
                 Some("the container was removed; run `terok-executor setup`, then launch again".into())
             }

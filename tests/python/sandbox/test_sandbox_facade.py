@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,24 @@ class TestFailures:
         with pytest.raises(SystemExit, match=r"not found(.|\n)*install podman"):
             Sandbox(cfg).run(spec())
         assert traces(cfg) == []
+
+    # holds: administrators-settings-count
+    def test_administrators_file_that_cannot_be_used_stops_the_launch(
+        self, podman: FakePodman, cfg: SandboxConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.delenv("TEROK_CONFIG_FILE", raising=False)
+        file = tmp_path / "python/etc/terok/config.yml"
+        file.parent.mkdir(parents=True)
+        file.write_text("run: {memory: 1g\n")
+        _lib.project_settings_prefix(tmp_path / "python")
+        try:
+            with pytest.raises(SystemExit, match=r"cannot launch .*administrator's settings: .*etc/terok/config\.yml"):
+                Sandbox(cfg).run(spec())
+            assert podman.calls == [] and traces(cfg) == []
+            file.write_text("run: {memory: 1g}\n")
+            Sandbox(cfg).run(spec())
+        finally:
+            _lib.project_settings_prefix(Path(sys.prefix))
 
     def test_the_container_of_a_failed_run_is_removed(self, podman: FakePodman, cfg: SandboxConfig) -> None:
         podman.plays(
