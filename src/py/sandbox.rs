@@ -231,6 +231,13 @@ fn sandbox_check_hooks(place: &Bound<'_, PyAny>, container: &str) -> PyResult<()
     execute::preflight_supervised(&place, container).map_err(errors::to_py)
 }
 
+/// Writes a container's secrets into its runtime directory; the shell text that exports and removes them inside.
+#[pyfunction]
+fn sandbox_hand_over(runtime_dir: PathBuf, secrets: &Bound<'_, PyAny>) -> PyResult<String> {
+    let secrets = convert::from_py(secrets)?;
+    ::sandbox::handover::hand_over(&runtime_dir, &secrets).map_err(errors::to_py)
+}
+
 /// Proves that the supervisor of a running container answers; the sidecar is found by the container's name.
 #[pyfunction]
 fn sandbox_prove_supervised(py: Python<'_>, place: &Bound<'_, PyAny>, container: &str) -> PyResult<()> {
@@ -318,6 +325,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(sandbox_check, m)?,
         wrap_pyfunction!(sandbox_check_host_path, m)?,
         wrap_pyfunction!(sandbox_check_hooks, m)?,
+        wrap_pyfunction!(sandbox_hand_over, m)?,
         wrap_pyfunction!(sandbox_prove_supervised, m)?,
         wrap_pyfunction!(sandbox_refuse, m)?,
         wrap_pyfunction!(sandbox_sealed_copies, m)?,

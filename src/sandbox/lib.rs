@@ -10,6 +10,7 @@ pub mod check;
 pub mod execute;
 pub mod extra;
 pub mod fault;
+pub mod handover;
 pub mod hook;
 mod hookconf;
 mod hooksweep;

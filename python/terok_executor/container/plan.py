@@ -131,9 +131,10 @@ def web_command(public_url: str) -> list[str]:
     return shell_command(command_line("terok-toad-entry", "--public-url", public_url, "/workspace"))
 
 
-def tool_command(tool: str, tool_args: tuple[str, ...], timeout: int) -> list[str]:
-    """Prepare the workspace and run one tool, limited to *timeout* seconds."""
-    return shell_command(f"{_INIT} && {command_line('timeout', int(timeout), tool, *tool_args)}")
+def tool_command(tool: str, tool_args: tuple[str, ...], timeout: int, secrets: str = "") -> list[str]:
+    """Prepare the workspace and run one tool, limited to *timeout* seconds; *secrets* is the text that exports them."""
+    steps = [_INIT, secrets, command_line("timeout", int(timeout), tool, *tool_args)]
+    return shell_command(" && ".join(filter(None, steps)))
 
 
 def detect_timezone(explicit: str | None) -> str | None:

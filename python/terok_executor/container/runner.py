@@ -221,8 +221,8 @@ class AgentRunner:
     ) -> str:  # fmt: skip
         """Run one tool from its own image on *repo*; return the container name.
 
-        The tool gets its real credential, because no agent runs beside it; the credential travels in podman's
-        environment, never in an argument.
+        The tool gets its real credential, because no agent runs beside it; the credential travels in a file that the
+        container's first command removes, never in an argument or in podman's configuration of the container.
 
         Raises:
             SystemExit: an argument is wrong, or no credential is stored for a tool that needs one.
@@ -241,9 +241,10 @@ class AgentRunner:
                 plan, self._workspace(plan, task_dir), branch, planning.detect_timezone(timezone)
             )
             volumes = [*volumes, *workspaces.prepare(self.sandbox.config, plan, [], branch_only=branch_only)]
+            secrets = _tool.hand_over(resources, credentials)
+            command = planning.tool_command(sidecar.tool_name, tuple(tool_args), timeout, secrets)
             self.launch_prepared(
-                env={**env, **credentials}, volumes=volumes, image=image,
-                command=planning.tool_command(sidecar.tool_name, tuple(tool_args), timeout), name=plan.container,
+                env=env, volumes=volumes, image=image, command=command, name=plan.container,
                 task_dir=task_dir, extra_args=plan.podman_args(), project_id=plan.project_id,
                 task_id=plan.task_id, dossier_path=dossier_path, per_container=resources,
                 context=LaunchContext(gate=plan.gate), allow_dangerous_mounts=allow_dangerous_mounts,

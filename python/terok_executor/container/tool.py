@@ -12,6 +12,7 @@ from terok_executor.container import plan as planning
 
 if TYPE_CHECKING:
     from terok_sandbox.config import SandboxConfig
+    from terok_sandbox.launch import PerContainerResources
     from terok_sandbox.sandbox import VolumeSpec
 
 
@@ -48,3 +49,13 @@ def credentials(cfg: SandboxConfig, tool: str, env_map: Mapping[str, str]) -> di
             f"hint: store one with `{command_line('terok-executor', 'auth', tool, '--api-key', '-')}`"
         )
     return found
+
+
+def hand_over(resources: PerContainerResources, secrets: Mapping[str, str]) -> str:
+    """Hand *secrets* to the container; return the shell text that exports them, empty without any.
+
+    Podman stores a container's environment on disk until the container is removed, so the secrets are not part of it.
+    """
+    from terok_native import _lib
+
+    return _lib.sandbox_hand_over(resources.container_runtime_dir, dict(secrets)) if secrets else ""

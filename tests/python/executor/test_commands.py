@@ -190,3 +190,19 @@ def test_a_raw_log_does_not_ignore_the_configuration():
 
     namespace = _parser("logs").parse_args(["logs", "c", "--raw"])
     assert namespace.as_it_is and not namespace.raw
+
+
+# holds: tool-credential-not-on-disk
+def test_tool_gets_its_credential_outside_the_environment(tmp_path):
+    from types import SimpleNamespace
+
+    from terok_executor.container import plan, tool
+
+    resources = SimpleNamespace(container_runtime_dir=tmp_path)
+    assert tool.hand_over(resources, {}) == "" and not list(tmp_path.iterdir())
+    text = tool.hand_over(resources, {"CODERABBIT_API_KEY": "it's real"})
+    assert [path.name for path in tmp_path.iterdir()] == ["secrets.env"]
+    shell, option, script = plan.tool_command("coderabbit", ("review", "a b"), 60, text)
+    assert (shell, option) == ("bash", "-lc") and "real" not in script
+    assert script == f"init-ssh-and-repo.sh && {text} && timeout 60 coderabbit review 'a b'"
+    assert plan.tool_command("t", (), 60)[2] == "init-ssh-and-repo.sh && timeout 60 t"

@@ -211,3 +211,36 @@ tell(told)
         for key in ("io.podman.annotations.checkpoint.runtime.name", "run.oci.seccomp_bpf_data", "terok.sandbox.sidecar")
     ]
     assert told == {"none": "", "by_id": True, "cached": True, "moved": True, "gone": True}
+
+
+# holds: tool-credential-not-on-disk
+def test_handed_over_secret_is_not_in_podmans_storage(in_lane: InLane) -> None:
+    told = in_lane(
+        HEAD
+        + """
+from terok_native import _lib
+def stored(secret):
+    roots = podman("info", "-f", "{{.Store.GraphRoot}} {{.Store.RunRoot}}").stdout.split()
+    places = [f"{root}/{part}" for root in roots for part in ("libpod", "overlay-containers", "vfs-containers")]
+    found = subprocess.run(["grep", "-rlsF", secret, *places], capture_output=True, text=True).stdout.split()
+    return bool(found)
+(ROOT / "live").mkdir()
+mounts = (VolumeSpec(ROOT / "w", "/workspace", "private"), VolumeSpec(ROOT / "live", "/run/terok", live=True))
+text = _lib.sandbox_hand_over(ROOT / "live", {"TOOL_KEY": "s3cret-handed-over"})
+told = {"mode": oct((ROOT / "live/secrets.env").stat().st_mode & 0o777)}
+box.run(spec("sb-hand", "sh", "-c", text + ' && printf "%s\\n" "$TOOL_KEY" && sleep 300', volumes=mounts))
+box.stream_logs("sb-hand", timeout=60, ready_check=lambda line: line.startswith("s3cret"))
+told["output"] = podman("logs", "sb-hand").stdout
+told["left"] = [path.name for path in (ROOT / "live").iterdir()]
+podman("rm", "-f", "-t", "0", "sb-hand")
+box.run(spec("sb-hand", "sh", "-c", _lib.sandbox_hand_over(ROOT / "live", {"TOOL_KEY": "s3cret-stored"}) + "; sleep 300", volumes=mounts))
+told["handed over"] = stored("s3cret-stored")
+box.run(spec("sb-env", "sleep", "300", env={"TOOL_KEY": "s3cret-in-env"}))
+told["in the environment"] = stored("s3cret-in-env")
+box.stop(["sb-hand", "sb-env"])
+tell(told)
+"""
+    )
+    assert told == {
+        "mode": "0o600", "output": "s3cret-handed-over\n", "left": [], "handed over": False, "in the environment": True
+    }  # fmt: skip
