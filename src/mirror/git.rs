@@ -33,7 +33,7 @@ pub const SETTINGS: &[(&str, &str)] = &[
 
 /// Settings of every git process that reads only what is on this machine, where containers may have written it: it works
 /// on one thread, passes large files on in pieces instead of holding them, and caches little.
-const FRUGAL: &[(&str, &str)] = &[
+pub const FRUGAL: &[(&str, &str)] = &[
     ("core.bigFileThreshold", "1m"),
     ("core.deltaBaseCacheLimit", "16m"),
     ("core.packedGitWindowSize", "32m"),

@@ -5,13 +5,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base::file::Dir;
-use mirror::git::Git;
+use mirror::git::{FRUGAL, Git};
 use mirror::refs::is_object_id;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
@@ -57,6 +57,7 @@ pub fn fill(dir: &Path, record: &Record, commits: &[String]) -> Result<Quarantin
     let words = ["init", "--quiet", "--bare", "--template=", format, "--"].map(OsString::from);
     let words = words.into_iter().chain([path.clone().into_os_string()]);
     Git::new(words).limit(INIT).succeed("create a repository for the container's objects")?;
+    set_bounds(&path)?;
     let private = dir.join(PRIVATE);
     let source = Dir::open(&private).map_err(io("open", &private))?;
     if let Ok(objects) = source.open_below(Path::new("objects")) {
@@ -81,6 +82,17 @@ pub fn fill(dir: &Path, record: &Record, commits: &[String]) -> Result<Quarantin
     let script: String = commits.iter().enumerate().map(|(n, id)| format!("create refs/terok/{n} {id}\n")).collect();
     Git::at(&path, ["update-ref", "--stdin"]).input(script).limit(INIT).succeed("read the container's commits")?;
     Ok(quarantine)
+}
+
+/// Writes the bounds into the configuration: the process that a fetch starts here gets none of the fetch's settings.
+fn set_bounds(path: &Path) -> Result<(), WorkspaceError> {
+    let config = path.join("config");
+    let mut file = fs::OpenOptions::new().append(true).open(&config).map_err(io("open", &config))?;
+    for (key, value) in FRUGAL {
+        let (section, name) = key.split_once('.').unwrap_or((key, ""));
+        writeln!(file, "[{section}]\n\t{name} = {value}").map_err(io("write", &config))?;
+    }
+    Ok(())
 }
 
 fn index_packs(path: &Path) -> Result<(), WorkspaceError> {
