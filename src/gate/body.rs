@@ -5,6 +5,7 @@
 //! ends git.
 
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -47,6 +48,10 @@ pub struct Stream {
     pub label: &'static str,
     /// What to do when git has succeeded.
     pub sequel: Option<Sequel>,
+    /// The repository, when what git wrote there is to be on the disk before the reply ends.
+    pub seal: Option<PathBuf>,
+    sealing: Option<JoinHandle<()>>,
+    ended: Option<Ended>,
     buffer: BytesMut,
     taken: usize,
     pause: Option<Pin<Box<Sleep>>>,
@@ -69,6 +74,9 @@ impl Stream {
             _place: place,
             label,
             sequel: None,
+            seal: None,
+            sealing: None,
+            ended: None,
             buffer,
             taken: 0,
             pause: None,
@@ -93,7 +101,20 @@ impl Stream {
     /// [`Refusal::GitFailed`]; the cause is in the log.
     pub async fn finish(mut self) -> Result<(), Refusal> {
         let ended = (&mut self.end).await.unwrap_or_default();
+        if let Some(sealing) = self.begin_to_seal(&ended) {
+            let _ = sealing.await;
+        }
         self.settle(&ended).map_err(|_| Refusal::GitFailed)
+    }
+
+    fn begin_to_seal(&mut self, ended: &Ended) -> Option<JoinHandle<()>> {
+        let repository = self.seal.take().filter(|_| ended.well())?;
+        Some(tokio::task::spawn_blocking(move || {
+            let synced = std::fs::File::open(repository).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+            if let Err(error) = synced {
+                tracing::warn!(%error, "cannot write the references of a push through to the disk");
+            }
+        }))
     }
 
     fn settle(&mut self, ended: &Ended) -> Result<(), Cut> {
@@ -118,7 +139,21 @@ impl Stream {
                 Err(error) => return Poll::Ready(Some(Err(Cut::Pipe(error)))),
             }
         }
-        let ended = ready!(Pin::new(&mut self.end).poll(cx)).unwrap_or_default();
+        let ended = match self.ended.take() {
+            Some(ended) => ended,
+            None => {
+                let ended = ready!(Pin::new(&mut self.end).poll(cx)).unwrap_or_default();
+                self.sealing = self.begin_to_seal(&ended);
+                ended
+            }
+        };
+        if let Some(sealing) = &mut self.sealing {
+            if Pin::new(sealing).poll(cx).is_pending() {
+                self.ended = Some(ended);
+                return Poll::Pending;
+            }
+            self.sealing = None;
+        }
         Poll::Ready(self.settle(&ended).err().map(Err))
     }
 

@@ -29,6 +29,8 @@ use crate::reply::{Refusal, fine};
 
 /// How long a refused body is read, so that the client gets to see the refusal.
 const DRAIN: Duration = Duration::from_secs(1);
+/// From more changed references on, they are written through to the disk together.
+const MANY: usize = 100;
 /// How much of a push that is too large is read on, so that the client gets to see why.
 const OVERFLOW: u64 = 64 << 30;
 const MIB: u64 = 1 << 20;
@@ -224,10 +226,13 @@ impl Desk {
             return Ok(fine(Reply::whole(answer), RESULT));
         }
         keep::sweep(&self.repository);
-        let git = self.start(&["receive-pack", "--stateless-rpc", "."], &errand, &place)?;
+        let many = head.changes.len() > MANY;
+        let settings = if many { process::REFERENCES_LATER } else { &[] };
+        let git = self.start_with(&["receive-pack", "--stateless-rpc", "."], &errand, &place, settings)?;
         let (head, memory) = (Arc::new(head), place.memory / MIB);
         let mut stream = Stream::new(git.stdout, (git.end, git.leash), place, errand.label);
         stream.sequel = self.sequel(head.clone());
+        stream.seal = many.then(|| self.repository.clone());
         match exchange(&mut stream, git.stdin, bytes.freeze(), source, false).await {
             Err(Refusal::TooLarge) => {
                 drop(stream);
@@ -279,7 +284,18 @@ impl Desk {
     }
 
     fn start(&self, arguments: &[&str], errand: &Errand<'_>, place: &Place) -> Result<Process, Refusal> {
-        process::start(&self.repository, arguments, errand.protocol.as_deref(), place).map_err(|error| {
+        self.start_with(arguments, errand, place, &[])
+    }
+
+    fn start_with(
+        &self,
+        arguments: &[&str],
+        errand: &Errand<'_>,
+        place: &Place,
+        settings: &[(&str, &str)],
+    ) -> Result<Process, Refusal> {
+        let protocol = errand.protocol.as_deref();
+        process::start_with(&self.repository, arguments, protocol, place, settings).map_err(|error| {
             tracing::warn!(%error, "cannot start git");
             match error.kind() {
                 std::io::ErrorKind::NotFound => Refusal::NoGit,

@@ -99,14 +99,32 @@ pub struct Process {
 /// How much git gives way to what else the host does.
 const COURTESY: i32 = 5;
 
+/// For a push that changes many references: each of them is not written through to the disk by itself. Whoever starts git
+/// so writes all through at once, before the client hears the end.
+pub const REFERENCES_LATER: &[(&str, &str)] = &[("core.fsync", "objects,derived-metadata,index")];
+
 /// Starts git in `repository`, in `place`, which it holds until it has ended. `protocol` is the version that the client
 /// asked for.
 ///
 /// # Errors
 /// What the operating system says; `NotFound` when git is not installed.
 pub fn start(repository: &Path, arguments: &[&str], protocol: Option<&str>, place: &Place) -> io::Result<Process> {
+    start_with(repository, arguments, protocol, place, &[])
+}
+
+/// As [`start`], with more `settings`.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_with(
+    repository: &Path,
+    arguments: &[&str],
+    protocol: Option<&str>,
+    place: &Place,
+    settings: &[(&str, &str)],
+) -> io::Result<Process> {
     let mut command = Command::new("git");
-    command.args(arguments).current_dir(repository).env_clear().envs(environment());
+    command.args(arguments).current_dir(repository).env_clear().envs(environment(settings));
     if let Some(protocol) = protocol {
         command.env("GIT_PROTOCOL", protocol);
     }
@@ -131,9 +149,9 @@ pub fn start(repository: &Path, arguments: &[&str], protocol: Option<&str>, plac
     Ok(Process { stdin, stdout, end, leash: Leash(leash) })
 }
 
-fn environment() -> Vec<(OsString, OsString)> {
+fn environment(more: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     // Every push here has its old tips kept before git runs, so it may do what the mirror's own settings forbid.
-    let settings = SETTINGS.iter().chain(mirror::config::AFTER_KEEPING);
+    let settings = SETTINGS.iter().chain(mirror::config::AFTER_KEEPING).chain(more);
     let settings: Vec<_> = settings.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let mut env = mirror::git::environment(&Reach::Local, &settings);
     if !env.iter().any(|(name, _)| name == "PATH") {

@@ -111,6 +111,22 @@ fn atomic_pushes_and_quiet_clients_get_their_report() {
     assert!(said.contains("--signed"), "{said}");
 }
 
+#[test]
+fn hundreds_of_references_arrive_in_one_push() {
+    let stage = Stage::seeded();
+    let work = stage.work();
+    let script: String = (0..300).map(|n| format!("tag-{n}\n")).collect();
+    let names: Vec<String> = script.lines().map(|name| format!("HEAD:refs/tags/{name}")).collect();
+    let words: Vec<&str> = ["push", "-q", "origin"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    stage.run_at(&work, &words);
+    assert_eq!(stage.references("refs/tags").len(), 300);
+    // Once more, with all of them deleted: each old tip is kept.
+    let gone: Vec<String> = script.lines().map(|name| format!(":refs/tags/{name}")).collect();
+    let words: Vec<&str> = ["push", "-q", "origin"].into_iter().chain(gone.iter().map(String::as_str)).collect();
+    stage.run_at(&work, &words);
+    assert_eq!((stage.references("refs/tags").len(), stage.references("refs/terok/backup").len()), (0, 300));
+}
+
 // improves: 22-S7-own-git-settings
 #[test]
 fn no_hook_and_no_setting_of_others_takes_part() {
