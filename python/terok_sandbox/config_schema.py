@@ -123,6 +123,7 @@ class RawRunSection(_Section):
     gpus: str | bool | None = Field(default=None, description="GPUs for the container: true, or a device list.")
     memory: str | None = Field(default=None, description="Memory limit, for example 4g.")
     cpus: str | None = Field(default=None, description="CPU limit, for example 2.5.")
+    log_size: str | None = Field(default=None, description="Largest log of a container; default 64m, 0 for no limit.")
     nested_containers: bool = Field(default=False, description="Allow containers inside the container.")
     runtime: Literal["crun", "krun"] | None = Field(default=None, description="OCI runtime.")
     timezone: str | None = Field(default=None, description="Time zone of the container; default the host's.")
@@ -142,6 +143,11 @@ class RawRunSection(_Section):
     @classmethod
     def _memory_format(cls, value: Any) -> Any:
         return _limit("memory", value, _MEMORY, "such as 512m or 4g")
+
+    @field_validator("log_size", mode="before")
+    @classmethod
+    def _log_size_format(cls, value: Any) -> Any:
+        return _limit("log_size", value, _MEMORY, "such as 512m or 4g")
 
     @field_validator("cpus", mode="before")
     @classmethod

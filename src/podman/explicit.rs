@@ -65,6 +65,11 @@ const ALL_CAPABILITIES: [&str; 41] = [
 ];
 /// The most processes of a container whose caller sets no limit.
 pub const PIDS_LIMIT: u32 = 2048;
+/// Makes the kernel end a container's processes before its supervisor (500) and the user's session when the host is out
+/// of memory.
+const OOM_SCORE: u32 = 600;
+/// The largest log of a container, in bytes, where the setting `run.log_size` names no other.
+const LOG_SIZE: u64 = 64 * 1024 * 1024;
 /// The most open files of a process: soft and hard.
 const MAX_FILES: (u64, u64) = (65_536, 1_048_576);
 const MAX_PROCESSES: u64 = 4_194_304;
@@ -82,6 +87,10 @@ pub struct Explicit {
     pub own_ulimits: BTreeSet<String>,
     /// True when the caller limits processes.
     pub own_pids_limit: bool,
+    /// The largest log in bytes, after which podman starts it again; 0 for no limit.
+    pub log_size: u64,
+    /// True when the caller chooses the log's driver or size.
+    pub own_log: bool,
 }
 
 impl Explicit {
@@ -93,6 +102,7 @@ impl Explicit {
             hard_files: hard(rustix::process::Resource::Nofile),
             hard_processes: hard(rustix::process::Resource::Nproc),
             last_capability: last.and_then(|text| text.trim().parse().ok()).unwrap_or(ALL_CAPABILITIES.len() - 1),
+            log_size: log_size(),
             ..Self::default()
         }
     }
@@ -103,6 +113,10 @@ impl Explicit {
         args.extend(words(&["--cgroups", "enabled", "--privileged=false", "--read-only=false", "--init=false"]));
         args.extend(words(&["--env-host=false", "--http-proxy=false", "--no-hosts=false", "--umask", "0022"]));
         args.extend(words(&["--log-driver", "k8s-file"]));
+        if self.log_size > 0 && !self.own_log {
+            args.extend(["--log-opt".to_owned(), format!("max-size={}", self.log_size)]);
+        }
+        args.extend(["--oom-score-adj".to_owned(), OOM_SCORE.to_string()]);
         args.push(format!("--cap-drop={}", self.dropped().join(",")));
         for (kind, soft, hard) in self.ulimits() {
             args.extend(["--ulimit".to_owned(), format!("{kind}={soft}:{hard}")]);
@@ -128,6 +142,24 @@ impl Explicit {
     }
 }
 
+/// The setting `run.log_size`, in bytes.
+fn log_size() -> u64 {
+    let value = base::config::section("run").remove("log_size");
+    let text = value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    text.and_then(|text| bytes(&text)).unwrap_or(LOG_SIZE)
+}
+
+/// A size as podman writes it: a number with an optional unit, in powers of 1024.
+fn bytes(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let text = text.strip_suffix('b').unwrap_or(&text);
+    let text = text.strip_suffix('i').unwrap_or(text);
+    let unit = text.chars().last().and_then(|last| "kmgtp".find(last));
+    let number = if unit.is_some() { &text[..text.len() - 1] } else { text };
+    let number: f64 = number.trim().parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)?;
+    Some((number * 1024f64.powi(unit.map_or(0, |unit| i32::try_from(unit + 1).unwrap_or(0)))) as u64)
+}
+
 fn words(list: &[&str]) -> Vec<String> {
     list.iter().map(|word| (*word).to_owned()).collect()
 }
@@ -138,6 +170,29 @@ mod tests {
 
     fn explicit() -> Explicit {
         Explicit { hard_files: 1000, hard_processes: u64::MAX, last_capability: 40, ..Explicit::default() }
+    }
+
+    // holds: container-log-is-bounded
+    #[test]
+    fn log_is_bounded_unless_the_caller_chooses() {
+        let text = |explicit: Explicit| explicit.args().join(" ");
+        assert!(text(Explicit::detect()).contains(" --log-opt max-size="));
+        assert!(text(Explicit { log_size: 7, ..explicit() }).contains(" --log-driver k8s-file --log-opt max-size=7 "));
+        for unbounded in [Explicit { log_size: 0, ..explicit() }, Explicit { log_size: 7, own_log: true, ..explicit() }]
+        {
+            assert!(!text(unbounded).contains("max-size"));
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_podman_writes_them() {
+        let cases =
+            [("64m", Some(64 << 20)), ("0", Some(0)), ("1.5 KiB", Some(1536)), ("7b", Some(7)), ("2g", Some(2 << 30))];
+        for (text, expected) in
+            cases.into_iter().chain([("", None), ("m", None), ("-1", None), ("lots", None), ("inf", None)])
+        {
+            assert_eq!(bytes(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -104,6 +104,7 @@ pub struct Model {
     pub shutdown_timeout: i64,
     pub memory: Option<String>,
     pub cpus: Option<String>,
+    pub log_size: Option<String>,
     pub nested_containers: bool,
     pub runtime: Option<String>,
     pub timezone: Option<String>,
@@ -203,11 +204,10 @@ impl Draft<'_> {
             return Err(ProjectError::NoGate(id));
         }
         let tasks_root = self.place("tasks.root", &self.around.tasks, &id);
-        let staging = || self.place("gatekeeping.staging_root", &self.around.builds, &id);
         let who = self.identity()?;
         Ok(Model {
             gate_path: self.place("gate.path", &self.around.gates, &format!("{id}.git")),
-            staging_root: gated.then(staging),
+            staging_root: gated.then(|| self.place("gatekeeping.staging_root", &self.around.builds, &id)),
             shared_dir: self.shared_dir(&tasks_root)?,
             isolation: self.text("project.isolation").unwrap_or_default(),
             upstream_url: self.text("git.upstream_url"),
@@ -234,6 +234,7 @@ impl Draft<'_> {
             shutdown_timeout: number(self.own_or_global("run.shutdown_timeout")),
             memory: filled(self.own_or_global("run.memory")),
             cpus: filled(self.own_or_global("run.cpus")),
+            log_size: filled(self.own_or_global("run.log_size")),
             nested_containers: self.own_or_global("run.nested_containers") == true,
             runtime: self.text("run.runtime"),
             timezone: filled(self.own_or_global("run.timezone")),

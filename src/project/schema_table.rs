@@ -167,6 +167,7 @@ static RUN: Section = section(
         field("gpus", Shape::TextOrFlag, Fallback::Nothing, "GPUs for the container: true, or a device list."),
         field("memory", Shape::Memory, Fallback::Nothing, "Memory limit, for example 4g."),
         field("cpus", Shape::Cpus, Fallback::Nothing, "CPU limit, for example 2.5."),
+        field("log_size", Shape::Memory, Fallback::Nothing, "Largest log of a container; default 64m, 0 for no limit."),
         flag("nested_containers", false, "Allow containers inside the container."),
         field("runtime", Shape::OneOf(&["crun", "krun"]), Fallback::Nothing, "OCI runtime."),
         text("timezone", "Time zone of the container; default the host's."),

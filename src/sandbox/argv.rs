@@ -85,6 +85,8 @@ fn explicit(spec: &RunSpec, context: &Context) -> Explicit {
     let kind = |value: &str| value.split('=').next().unwrap_or_default().to_owned();
     Explicit {
         own_ulimits: extra::values(&spec.extra_args, "--ulimit").into_iter().map(kind).collect(),
+        own_log: !extra::values(&spec.extra_args, "--log-driver").is_empty()
+            || extra::values(&spec.extra_args, "--log-opt").iter().any(|option| option.starts_with("max-size=")),
         own_pids_limit: !extra::values(&spec.extra_args, "--pids-limit").is_empty(),
         ..context.explicit.clone()
     }
@@ -118,7 +120,8 @@ mod tests {
     }
 
     fn context() -> Context {
-        let explicit = Explicit { hard_files: 9, hard_processes: 7, last_capability: 3, ..Explicit::default() };
+        let explicit =
+            Explicit { hard_files: 9, hard_processes: 7, last_capability: 3, log_size: 5, ..Explicit::default() };
         Context {
             rootless: true,
             network: vec!["--shield".into()],
@@ -131,6 +134,7 @@ mod tests {
     const MIDDLE: &str = "--userns=keep-id:uid=1000,gid=1000 --pid private --ipc private --uts private --cgroupns \
         private --cgroups enabled --privileged=false --read-only=false --init=false --env-host=false \
         --http-proxy=false --no-hosts=false --umask 0022 --log-driver k8s-file \
+        --log-opt max-size=5 --oom-score-adj 600 \
         --cap-drop=DAC_READ_SEARCH --ulimit core=0:0 --ulimit nofile=9:9 --ulimit nproc=7:7 --pids-limit 2048 \
         --runtime krun --annotation krun.cpus=2 --annotation \
         dossier.meta_path=/m.json --security-opt no-new-privileges --security-opt seccomp=/p.json --shield --device nvidia.com/gpu=all -e \
@@ -167,10 +171,19 @@ mod tests {
 
     #[test]
     fn limits_of_the_caller_are_said_once() {
-        let own = ["--ulimit=nofile=1:2", "--ulimit", "core=-1", "--pids-limit", "5", "--env", "--ulimit"];
+        let own = [
+            "--ulimit=nofile=1:2",
+            "--ulimit",
+            "core=-1",
+            "--pids-limit",
+            "5",
+            "--log-opt=max-size=9",
+            "--env",
+            "--ulimit",
+        ];
         let spec = RunSpec { extra_args: own.map(str::to_owned).into(), ..full() };
         let text = argv(&spec, Verb::Run, &context()).unwrap().args.join(" ");
-        for (word, times) in [("nofile=", 1), ("core=", 1), ("nproc=", 1), ("--pids-limit", 1)] {
+        for (word, times) in [("nofile=", 1), ("core=", 1), ("nproc=", 1), ("--pids-limit", 1), ("max-size=", 1)] {
             assert_eq!(text.matches(word).count(), times, "{word}: {text}");
         }
     }

@@ -35,6 +35,7 @@ pub struct Order {
 
 /// Supervises to the end; the exit status.
 pub fn run(order: &Order) -> u8 {
+    harden::set_oom_score();
     harden::process();
     harden::allocator();
     Signals::disarm();

@@ -3,6 +3,19 @@
 use base::user::host_uid;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 
+/// Addition to the badness by which the kernel chooses the process to end when the host is out of memory: less than that
+/// of containers, more than that of a user's session.
+pub const OOM_SCORE: i32 = 500;
+const OOM_FILE: &str = "/proc/self/oom_score_adj";
+
+/// Makes the kernel end this process and its children before the user's session, and after containers, when the host is
+/// out of memory. The OCI runtime hands down the container's own, larger value.
+///
+/// Must come before [`process`]: the file belongs to root as soon as the process cannot be dumped.
+pub fn set_oom_score() {
+    let _ = std::fs::write(OOM_FILE, OOM_SCORE.to_string());
+}
+
 /// Closes the ways by which memory could leak: no tracing by others, no core file; new files are private.
 pub fn process() {
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);

@@ -148,6 +148,37 @@ def settings(site: ProductSite, text: str) -> dict[str, str]:
     return {"TEROK_CONFIG_FILE": str(path)}
 
 
+# holds: container-log-is-bounded memory-shortage-spares-session
+def test_log_and_memory_of_a_container_are_bounded(ports_site: ProductSite) -> None:
+    """The log starts again at its largest size while it is followed; the kernel ends the container first."""
+    told = ports_site.tell(
+        """
+set_up()
+box = Sandbox(cfg)
+words = 'i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo "$(printf "line $i %900s" x)"; sleep 0.02; done'
+made, spec = supervised("lane-log", "sh", "-c", f"{words}; echo last; exec sleep 300")
+def score(pid): return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+try:
+    box.run(spec)
+    with box.runtime.container("lane-log").logs(follow=True) as stream:
+        for line in stream:
+            if line == "last": break
+    with box.runtime.container("lane-log").logs() as stream: lines = list(stream)
+    field = lambda name: podman("inspect", "-f", "{{" + name + "}}", "lane-log").stdout.strip()
+    stat = ["stat", "-c", "%s", field(".HostConfig.LogConfig.Path")]
+    size = subprocess.run([*(["podman", "unshare"] if os.getuid() else []), *stat], capture_output=True, text=True).stdout
+    told = {"size": int(size), "end": lines[-1], "lines": len(lines)}
+    told["scores"] = [score(field(".State.Pid")), *sorted({score(pid) for pid in supervisors()})]
+finally: box.stop(["lane-log"])
+told["session"] = score("self")
+tell(told)
+""",
+        **settings(ports_site, "run: {log_size: 20k}\n"),
+    )
+    assert told["end"] == "last" and 0 < told["lines"] < 40 and told["size"] <= 20 * 1024
+    assert told["scores"] == [600, 500] and told["session"] < 500
+
+
 def test_a_memory_limit_acts_and_is_told(rootful_site: ProductSite) -> None:
     """Without a limit on swap the rest would be swapped out, so both are set."""
     told = rootful_site.tell(

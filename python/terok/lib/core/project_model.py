@@ -76,6 +76,7 @@ class ProjectConfig(BaseModel):
     shutdown_timeout: int = 10
     memory: str | None = None
     cpus: str | None = None
+    log_size: str | None = None
     # What runs them, and where their clock stands.
     nested_containers: bool = False
     runtime: typing.Literal["crun", "krun"] | None = None

@@ -168,6 +168,8 @@ def _marks(project: ProjectConfig, task_id: str) -> list[str]:
     labels = {LABEL_MANAGED: MANAGED_BY, LABEL_PROJECT: project.id, LABEL_TASK: task_id}
     marked = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
     limits = ["--pids-limit", str(_PIDS_LIMIT), "--stop-timeout", str(max(project.shutdown_timeout, 0))]
+    if project.log_size:
+        limits += ["--log-opt", f"max-size={project.log_size}"]
     return ["--pull=never", *limits, *marked]
 
 
