@@ -28,6 +28,10 @@ _NAME = ArgDef(name="--name", help="Container name override")
 _BRANCH = ArgDef(name="--branch", help="Branch to check out inside")
 _REPO = ArgDef(name="repo", nargs="?", default=".", help="Directory or git URL to work on")
 
+_ALLOW_ROOT = ArgDef(
+    name="--allow-root", action="store_true", help="As root: launch all the same, on ids of the container's own"
+)
+
 RUN = (
     ArgDef(name="agent", help="Agent to run, see agents list"),
     _REPO,
@@ -57,6 +61,7 @@ RUN = (
     _TIMEZONE,
     _YES,
     _NO_PREFLIGHT,
+    _ALLOW_ROOT,
 )
 RUN_TOOL = (
     ArgDef(name="tool", help="Tool name (coderabbit)"),
@@ -75,6 +80,7 @@ RUN_TOOL = (
     _TIMEZONE,
     _YES,
     _NO_PREFLIGHT,
+    _ALLOW_ROOT,
 )
 AUTH = (
     ArgDef(name="agent", help="Agent or tool to authenticate"),

@@ -40,13 +40,14 @@ def _handle_run(
     shared_mount: str = "/shared", base: str = _DEFAULT_BASE, family: str | None = None,
     timezone: str | None = None, yes: bool = False, no_preflight: bool = False, cfg: SandboxConfig | None = None,
     allow_dangerous_mount: list[str] | tuple[str, ...] = (), branch_only: bool = False,
-    clone: bool = False,
+    clone: bool = False, allow_root: bool = False,
 ) -> None:  # fmt: skip
     """Run one agent: headless with a prompt, interactive, or as a web front end."""
     if not (web or interactive or prompt):
         raise SystemExit(
             "cannot run an agent: no mode was given\nhint: give a prompt with -p, or pass --interactive or --web"
         )
+    cfg = _caller_or_exit(cfg, allow_root)
     base = _base_image(base)
     _setup_verdict_or_exit(no_preflight)
     _preflight_or_exit(agent, base, family, yes, no_preflight, cfg)
@@ -79,9 +80,10 @@ def _handle_run_tool(
     base: str = _DEFAULT_BASE, family: str | None = None, timezone: str | None = None, yes: bool = False,
     no_preflight: bool = False, cfg: SandboxConfig | None = None,
     allow_dangerous_mount: list[str] | tuple[str, ...] = (), branch_only: bool = False,
-    clone: bool = False,
+    clone: bool = False, allow_root: bool = False,
 ) -> None:  # fmt: skip
     """Run one tool from its own image."""
+    cfg = _caller_or_exit(cfg, allow_root)
     base = _base_image(base)
     _setup_verdict_or_exit(no_preflight)
     _preflight_or_exit(tool, base, family, yes, no_preflight, cfg, image=False)
@@ -99,6 +101,19 @@ def _handle_run_tool(
 def _allowed(paths: list[str] | tuple[str, ...] | None) -> dict[str, Any]:
     """The argument of a run for the paths that may be mounted although they are dangerous; none when there are none."""
     return {"allow_dangerous_mounts": tuple(Path(path).expanduser() for path in paths)} if paths else {}
+
+
+def _caller_or_exit(cfg: SandboxConfig | None, allow_root: bool) -> SandboxConfig | None:
+    """The configuration for this caller; root of the host ends here unless it asked to launch."""
+    from dataclasses import replace
+
+    from terok_sandbox.config import SandboxConfig
+    from terok_sandbox.launch import check_caller
+
+    if allow_root:
+        cfg = replace(cfg or SandboxConfig(), allow_root=True)
+    check_caller(cfg or SandboxConfig())
+    return cfg
 
 
 def _finish(container: str, exit_code: int | None) -> None:

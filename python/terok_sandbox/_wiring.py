@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 BRIDGES_DIR = "/usr/local/share/terok-sandbox/bridges"
 """Where a container finds the scripts that carry its requests to the services."""
 _LOOPBACK_PORT = 9419
-_USERNS = "--userns=keep-id:uid=1000,gid=1000"
 _SCRIPTS = ("ensure-bridges.sh", "ssh-agent-bridge.sh")
 _GATE_SOCKET = "/run/terok/gate-server.sock"
 _SIGNER_SOCKET = "/run/terok/ssh-agent.sock"
@@ -146,15 +145,15 @@ def _args(cfg: SandboxConfig, plan: WiringPlan, made: PerContainerResources, tok
         args = shield.pre_start_args(cfg)
     else:
         args = launch._native().sandbox_network_args(launch._place(cfg), bool(cfg.shield_bypass))
-    if os.geteuid() != 0:
-        args.append(_USERNS)
+    users, reowned = launch._native().sandbox_user_args(launch._place(cfg))
+    args += users
     args += launch._native().sandbox_explicit_args()
     args += launch._native().sandbox_seccomp_args(launch._place(cfg))
     if not served:
         return args
     args += ["-v", f"{_bridges(cfg)}:{BRIDGES_DIR}:z,ro"]
     if not tcp:
-        args += ["-v", f"{made.container_runtime_dir}:/run/terok:z"]
+        args += ["-v", f"{made.container_runtime_dir}:/run/terok:z{',U' if reowned else ''}"]
     for variable in _variables(plan, made, tokens, tcp):
         args += ["-e", variable]
     return args

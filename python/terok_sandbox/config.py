@@ -5,6 +5,7 @@ Nothing is read at import; constructing :class:`SandboxConfig` reads configurati
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -112,6 +113,10 @@ def _default_services_mode() -> ServicesMode:
     return services_mode()
 
 
+def _default_allow_root() -> bool:
+    return os.environ.get("TEROK_ALLOW_ROOT") == "1"
+
+
 def _default_experimental() -> bool:
     return experimental_enabled()
 
@@ -121,6 +126,7 @@ def _default_experimental() -> bool:
 class SandboxConfig:
     """Directories, ports, credentials tiers and transport of one sandbox.
 
+    ``allow_root`` (default: ``TEROK_ALLOW_ROOT=1``) lets root of the host launch; its containers have ids of their own.
     ``shield_bypass`` takes the egress firewall away; only an explicit argument sets it, never a file or a variable.
     """
 
@@ -139,6 +145,7 @@ class SandboxConfig:
     credentials_passphrase_command: str | None = field(default_factory=_default_credentials_passphrase_command)
     services_mode: ServicesMode = field(default_factory=_default_services_mode)
     experimental: bool = field(default_factory=_default_experimental)
+    allow_root: bool = field(default_factory=_default_allow_root)
 
     @property
     def gate_base_path(self) -> Path:

@@ -27,6 +27,7 @@ __all__ = [
     "abandon",
     "allocate_per_container_resources",
     "begin",
+    "check_caller",
     "check_podman_args",
     "cleanup",
     "compose",
@@ -65,6 +66,7 @@ def _place(cfg: SandboxConfig) -> dict[str, object]:
         "state_dir": str(cfg.state_dir),
         "runtime_dir": str(cfg.runtime_dir),
         "tcp": cfg.services_mode == "tcp",
+        "allow_root": cfg.allow_root,
     }
 
 
@@ -93,6 +95,11 @@ def _report(undone: dict[str, Any] | None) -> None:
         return
     for leftover in undone["leftovers"]:
         print(f"Warning: left behind by `{undone['container']}`: {sanitize_tty(leftover)}", file=sys.stderr)
+
+
+def check_caller(cfg: SandboxConfig) -> None:
+    """Raises ``SystemExit`` with the next step when this process is root of the host and nothing allows that."""
+    _native().sandbox_user_args({"state_dir": "", "runtime_dir": "", "allow_root": cfg.allow_root})
 
 
 def begin(container: str, *, cfg: SandboxConfig) -> None:

@@ -4,14 +4,17 @@
 //! serves are left alone; TCP listens on 127.0.0.1 and nowhere else. The SELinux label of the socket is set for the one
 //! `socket()` call and taken back; without SELinux that step does nothing.
 
+use std::ffi::OsStr;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::Mode;
+use nix::unistd::{Gid, Uid, getegid, geteuid, setfsgid, setfsuid};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::fault::{Fault, Kind};
@@ -156,7 +159,10 @@ pub fn bind_unix(path: &Path) -> Result<UnixListener, SocketError> {
     let fd = fd.map_err(|e| failed(e.into()))?;
     // The kernel gives the new name the mode of the unbound socket: no window, and no umask that other threads feel.
     rustix::fs::fchmod(&fd, Mode::from_raw_mode(crate::file::PRIVATE)).map_err(|e| failed(e.into()))?;
-    rustix::net::bind(&fd, &address).map_err(|e| failed(e.into()))?;
+    match (path.parent().map(DirectoryOwner::of).transpose().map_err(failed)?.flatten(), path.file_name()) {
+        (Some(owner), Some(name)) => owner.bind(&fd, name).map_err(failed)?,
+        _ => rustix::net::bind(&fd, &address).map_err(|e| failed(e.into()))?,
+    }
     rustix::net::listen(&fd, BACKLOG).map_err(|e| failed(e.into()))?;
     Ok(fd.into())
 }
@@ -186,6 +192,39 @@ fn clear_dead_socket(path: &Path) -> Result<(), SocketError> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path).map_err(failed),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Ok(_) | Err(_) => Err(SocketError::InUse(path.to_owned())),
+    }
+}
+
+/// The owner of a directory that real root gave to a container, whose ids are its own: sockets in it belong to that owner.
+struct DirectoryOwner {
+    directory: OwnedFd,
+    uid: Uid,
+    gid: Gid,
+}
+
+impl DirectoryOwner {
+    /// `None` unless we are real root and the directory belongs to another account.
+    fn of(directory: &Path) -> io::Result<Option<Self>> {
+        if !crate::user::is_really_root() {
+            return Ok(None);
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat(CWD, directory, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&directory)?;
+        let owner = Self { directory, uid: Uid::from_raw(stat.st_uid), gid: Gid::from_raw(stat.st_gid) };
+        Ok((stat.st_uid != 0).then_some(owner))
+    }
+
+    /// Binds in the directory as its owner, who may have no way to it by its path.
+    fn bind(&self, socket: &OwnedFd, name: &OsStr) -> io::Result<()> {
+        let directory = PathBuf::from(format!("/proc/self/fd/{}", self.directory.as_raw_fd()));
+        let address = SocketAddrUnix::new(directory.join(name))?;
+        setfsgid(self.gid);
+        setfsuid(self.uid);
+        let bound = rustix::net::bind(socket, &address);
+        setfsuid(geteuid());
+        setfsgid(getegid());
+        Ok(bound?)
     }
 }
 
@@ -232,6 +271,25 @@ mod tests {
         assert_eq!(std::fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
         assert!(matches!(bind_unix(&path), Err(SocketError::InUse(_))));
         drop(listener);
+    }
+
+    #[test]
+    fn a_socket_of_real_root_belongs_to_the_owner_of_its_directory() {
+        if !crate::user::is_really_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        // Its owner cannot pass the directory above it.
+        let inner = dir.path().join("inner");
+        std::fs::create_dir(&inner).unwrap();
+        std::os::unix::fs::chown(&inner, Some(12_345), Some(12_345)).unwrap();
+        let path = inner.join("a.sock");
+        let _listener = bind_unix(&path).unwrap();
+        let meta = std::fs::metadata(&path).unwrap();
+        assert_eq!((meta.uid(), meta.gid(), meta.permissions().mode() & 0o777), (12_345, 12_345, 0o600));
+        let mine = dir.path().join("mine");
+        std::fs::write(&mine, "").unwrap();
+        assert_eq!(std::fs::metadata(mine).unwrap().uid(), 0);
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub enum EnvEntry {
 /// The parts of a launch, in the order in which they are written.
 #[derive(Debug, Clone, Default)]
 pub struct RunCommand {
-    /// User-namespace option, rootless only.
-    pub userns: Option<String>,
+    /// User-namespace options.
+    pub userns: Vec<String>,
     /// Options of every launch, see [`crate::explicit`].
     pub explicit: Vec<String>,
     /// OCI runtime.
@@ -79,7 +79,7 @@ impl RunCommand {
             Verb::Run => out.words(["run", "-d"]),
             Verb::Create => out.words(["create"]),
         }
-        out.args.extend(self.userns.clone());
+        out.args.extend(self.userns.iter().cloned());
         out.args.extend(self.explicit.iter().cloned());
         out.option("--runtime", &self.runtime);
         for (key, value) in &self.annotations {

@@ -44,6 +44,7 @@ pub(crate) fn launching(py: Python<'_>) -> PyResult<Podman> {
         state_dir: root(::base::path::sandbox_state_root())?,
         runtime_dir: root(::base::path::sandbox_runtime_root())?,
         tcp: false,
+        allow_root: false,
     };
     let made = py.detach(|| ::sandbox::launcher::launcher(&place, &Podman::new()));
     made.map(|(podman, _)| podman).map_err(errors::to_py)

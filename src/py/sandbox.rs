@@ -13,6 +13,7 @@ use ::sandbox::journal::{self, Note, Token};
 use ::sandbox::launcher::{self, launcher};
 use ::sandbox::seccomp::Profile;
 use ::sandbox::spec::{Place, RunSpec};
+use ::sandbox::usermap::UserMap;
 use ::sandbox::{LaunchError, execute, hostdir, network, redact, resources, sealed, sidecar, stray, supervision, undo};
 use pyo3::prelude::*;
 use wire::sidecar::Sidecar;
@@ -30,8 +31,8 @@ fn verb(word: &str) -> PyResult<Verb> {
 
 fn context(place: &Place, spec: &RunSpec, network: Vec<String>) -> Result<Context, LaunchError> {
     let seccomp = Profile::of(spec).map(|profile| profile.option(place)).transpose()?;
-    let rootless = ::base::user::effective_uid() != 0;
-    Ok(Context { rootless, network, image: None, seccomp, explicit: Explicit::detect() })
+    let users = UserMap::detect(place.allow_root)?;
+    Ok(Context { users, network, image: None, seccomp, explicit: Explicit::detect() })
 }
 
 /// A Python callable `(scope, subject)` as the room's revoker; its exception becomes the reason that is kept.
@@ -144,6 +145,15 @@ fn sandbox_network_args(py: Python<'_>, place: &Bound<'_, PyAny>, loopback: bool
 #[pyfunction]
 fn sandbox_explicit_args() -> Vec<String> {
     Explicit::detect().args()
+}
+
+/// The user-namespace options of a launch for callers that call podman themselves, and whether writable mounts must be
+/// given to the container's user.
+#[pyfunction]
+fn sandbox_user_args(place: &Bound<'_, PyAny>) -> PyResult<(Vec<String>, bool)> {
+    let place: Place = convert::from_py(place)?;
+    let users = UserMap::detect(place.allow_root).map_err(errors::to_py)?;
+    Ok((users.args(), users.reowns()))
 }
 
 /// The seccomp option of a launch for callers that call podman themselves.
@@ -318,6 +328,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(sandbox_write_sidecar, m)?,
         wrap_pyfunction!(sandbox_network_args, m)?,
         wrap_pyfunction!(sandbox_explicit_args, m)?,
+        wrap_pyfunction!(sandbox_user_args, m)?,
         wrap_pyfunction!(sandbox_seccomp_args, m)?,
         wrap_pyfunction!(sandbox_launcher, m)?,
         wrap_pyfunction!(sandbox_argv, m)?,

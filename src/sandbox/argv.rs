@@ -11,11 +11,10 @@ use crate::extra;
 use crate::fault::LaunchError;
 use crate::redact::is_sensitive;
 use crate::spec::RunSpec;
+use crate::usermap::UserMap;
 
 /// Where the container's program starts.
 pub const WORKDIR: &str = "/workspace";
-/// Maps the caller to the image's user.
-pub const USERNS: &str = "--userns=keep-id:uid=1000,gid=1000";
 /// Variables that podman itself would obey; they are never put into its environment. None of them holds a secret.
 const PODMANS_OWN: [&str; 10] = [
     "CONTAINER_CONNECTION",
@@ -33,8 +32,8 @@ const PODMANS_OWN: [&str; 10] = [
 /// What the list depends on besides the description.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
-    /// True when podman runs rootless.
-    pub rootless: bool,
+    /// How ids are mapped.
+    pub users: UserMap,
     /// Network, firewall and capability options.
     pub network: Vec<String>,
     /// The checked identifier of the image; the name is written where it is missing.
@@ -52,7 +51,7 @@ pub struct Context {
 pub fn argv(spec: &RunSpec, verb: Verb, context: &Context) -> Result<Rendered, LaunchError> {
     check(spec)?;
     let command = RunCommand {
-        userns: context.rootless.then(|| USERNS.to_owned()),
+        userns: context.users.args(),
         explicit: explicit(spec, context).args(),
         runtime: spec.runtime.clone(),
         annotations: spec.annotations.clone().into_iter().collect(),
@@ -62,7 +61,7 @@ pub fn argv(spec: &RunSpec, verb: Verb, context: &Context) -> Result<Rendered, L
         memory: spec.memory.clone(),
         cpus: spec.cpus.clone(),
         extra: spec.extra_args.clone(),
-        volumes: spec.mounts().map(|v| v.mount_arg()).collect(),
+        volumes: spec.mounts().map(|v| v.mount_arg(context.users.reowns())).collect(),
         env: spec.env.iter().map(|(k, v)| env_entry(k, v)).collect(),
         name: spec.container_name.clone(),
         hostname: spec.hostname.clone(),
@@ -123,7 +122,7 @@ mod tests {
         let explicit =
             Explicit { hard_files: 9, hard_processes: 7, last_capability: 3, log_size: 5, ..Explicit::default() };
         Context {
-            rootless: true,
+            users: UserMap::Caller,
             network: vec!["--shield".into()],
             image: None,
             seccomp: Some("seccomp=/p.json".into()),
@@ -164,9 +163,18 @@ mod tests {
     }
 
     #[test]
-    fn as_root_there_is_no_user_namespace() {
+    fn the_root_of_a_user_namespace_needs_no_other_one() {
         let run = argv(&full(), Verb::Run, &Context::default()).unwrap();
         assert_eq!(run.args[2..4], ["--pid", "private"]);
+    }
+
+    // holds: root-has-a-user-namespace
+    #[test]
+    fn containers_of_root_have_ids_of_their_own_and_own_their_mounts() {
+        let root = Context { users: UserMap::Subordinate, ..context() };
+        let text = argv(&full(), Verb::Run, &root).unwrap().args.join(" ");
+        assert!(text.starts_with("run -d --uidmap 0:2130706432:65536 --gidmap 0:2130706432:65536 --pid"), "{text}");
+        assert!(text.contains("-v /h/a:/workspace:Z,U -v /h/rt:/run/terok:z,U"), "{text}");
     }
 
     #[test]

@@ -85,6 +85,9 @@ pub enum LaunchError {
         /// The annotation or label.
         key: String,
     },
+    /// Root of the host launches, and nothing says that it may.
+    #[error("cannot launch a container as root of this host: its root would be the host's root on every mount")]
+    Root,
     /// Podman refused.
     #[error("Container launch failed:\n{complaint}")]
     Refused {
@@ -148,6 +151,7 @@ impl Fault for LaunchError {
             Self::Unsupervised { .. } => "launch-unsupervised",
             Self::PodmanMissing => "launch-podman-missing",
             Self::Image { .. } => "launch-image-annotation",
+            Self::Root => "launch-root",
             Self::Refused { cause, .. } => cause.code(),
             Self::Podman { .. } => "launch-podman",
             Self::Io { .. } => "launch-io",
@@ -173,6 +177,11 @@ impl Fault for LaunchError {
             Self::PodmanMissing => {
                 Some("install podman 4.3 or newer, for example `apt install podman uidmap slirp4netns crun`".into())
             }
+            Self::Root => Some(
+                "run as an ordinary user; or set TEROK_ALLOW_ROOT=1 (option --allow-root of `terok-executor run`): the \
+                 container then has ids of its own, and writable mounts are given to them"
+                    .into(),
+            ),
             Self::Image { .. } => Some(
                 "use another image, or build one from a base image without it; podman copies annotations of a base image"
                     .into(),

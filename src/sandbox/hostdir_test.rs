@@ -20,7 +20,8 @@ impl Site {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
-        let place = Place { state_dir: at("state/sandbox"), runtime_dir: at("runtime/sandbox"), tcp: false };
+        let place =
+            Place { state_dir: at("state/sandbox"), runtime_dir: at("runtime/sandbox"), tcp: false, allow_root: false };
         for path in [at("home/.ssh"), at("home/project"), at("tasks/t1")] {
             std::fs::create_dir_all(path).unwrap();
         }

@@ -101,7 +101,7 @@ esac"#;
     }
 
     fn place(dir: &std::path::Path) -> Place {
-        Place { state_dir: dir.join("s"), runtime_dir: dir.join("r"), tcp: false }
+        Place { state_dir: dir.join("s"), runtime_dir: dir.join("r"), tcp: false, allow_root: false }
     }
 
     // holds: image-annotations

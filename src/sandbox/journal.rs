@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     fn place(root: &Path) -> Place {
-        Place { state_dir: root.join("s"), runtime_dir: root.join("r"), tcp: false }
+        Place { state_dir: root.join("s"), runtime_dir: root.join("r"), tcp: false, allow_root: false }
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub mod supervision;
 #[cfg(test)]
 mod testing;
 pub mod undo;
+pub mod usermap;
 
 pub use fault::LaunchError;
 pub use spec::{Place, RunSpec};

@@ -132,7 +132,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn place(root: &std::path::Path, tcp: bool) -> Place {
-        Place { state_dir: root.join("s"), runtime_dir: root.join("r"), tcp }
+        Place { state_dir: root.join("s"), runtime_dir: root.join("r"), tcp, allow_root: false }
     }
 
     #[test]

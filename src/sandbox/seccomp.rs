@@ -101,7 +101,8 @@ mod tests {
     #[test]
     fn a_profile_is_stored_privately_and_repaired() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place { state_dir: dir.path().join("s"), runtime_dir: dir.path().join("r"), tcp: false };
+        let place =
+            Place { state_dir: dir.path().join("s"), runtime_dir: dir.path().join("r"), tcp: false, allow_root: false };
         let path = Profile::Nested.install(&place).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::write(&path, "{}").unwrap();

@@ -41,7 +41,12 @@ mod tests {
     #[test]
     fn private_replaced_and_never_through_a_link() {
         let root = tempfile::tempdir().unwrap();
-        let place = Place { state_dir: root.path().join("s"), runtime_dir: root.path().join("r"), tcp: false };
+        let place = Place {
+            state_dir: root.path().join("s"),
+            runtime_dir: root.path().join("r"),
+            tcp: false,
+            allow_root: false,
+        };
         let sidecar = Sidecar {
             container_name: "c1".into(),
             db_path: "/v/db".into(),

@@ -37,13 +37,17 @@ pub struct VolumeSpec {
 }
 
 impl VolumeSpec {
-    /// The value of `-v`.
-    pub fn mount_arg(&self) -> String {
+    /// The value of `-v`; `reowned` lets podman give a writable directory to the container's user.
+    pub fn mount_arg(&self, reowned: bool) -> String {
         let label = match self.sharing {
             Sharing::Shared => "z",
             Sharing::Private => "Z",
         };
-        let mode = if self.read_only { ",ro" } else { "" };
+        let mode = match (self.read_only, reowned) {
+            (true, _) => ",ro",
+            (false, true) => ",U",
+            (false, false) => "",
+        };
         format!("{}:{}:{label}{mode}", self.host_path.display(), self.container_path)
     }
 }
@@ -128,6 +132,9 @@ pub struct Place {
     /// True when services listen on TCP ports instead of sockets.
     #[serde(default)]
     pub tcp: bool,
+    /// True when root of the host may launch.
+    #[serde(default)]
+    pub allow_root: bool,
 }
 
 impl Place {
@@ -160,8 +167,9 @@ mod tests {
             read_only,
             live: false,
         };
-        assert_eq!(volume(Sharing::Private, true).mount_arg(), "/h:/c:Z,ro");
-        assert_eq!(volume(Sharing::Shared, false).mount_arg(), "/h:/c:z");
+        assert_eq!(volume(Sharing::Private, true).mount_arg(true), "/h:/c:Z,ro");
+        assert_eq!(volume(Sharing::Private, false).mount_arg(true), "/h:/c:Z,U");
+        assert_eq!(volume(Sharing::Shared, false).mount_arg(false), "/h:/c:z");
     }
 
     #[test]

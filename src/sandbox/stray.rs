@@ -108,7 +108,12 @@ mod tests {
         /// Two finished launches with a token each; podman still lists `here`, and counts how often it is asked.
         fn new() -> Self {
             let root = tempfile::tempdir().unwrap();
-            let place = Place { state_dir: root.path().join("s"), runtime_dir: root.path().join("r"), tcp: false };
+            let place = Place {
+                state_dir: root.path().join("s"),
+                runtime_dir: root.path().join("r"),
+                tcp: false,
+                allow_root: false,
+            };
             let program = root.path().join("podman");
             let script = format!("#!/bin/sh\necho >>{0}/asked\nprintf '%s\\t%s\\n' 0123 here\n", root.path().display());
             std::fs::write(&program, script).unwrap();

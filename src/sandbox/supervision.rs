@@ -160,7 +160,12 @@ mod tests {
     #[test]
     fn a_missing_hook_is_named_before_podman_is_called() {
         let root = tempfile::tempdir().unwrap();
-        let place = Place { state_dir: root.path().join("s"), runtime_dir: root.path().join("r"), tcp: false };
+        let place = Place {
+            state_dir: root.path().join("s"),
+            runtime_dir: root.path().join("r"),
+            tcp: false,
+            allow_root: false,
+        };
         let fault = preflight(&place, "c1").unwrap_err();
         let text = base::fault::explain(&fault);
         assert!(text.contains("`c1`") && text.contains("does not exist") && text.contains("setup"), "{text}");
@@ -177,7 +182,12 @@ mod tests {
         fn new() -> Self {
             let root = tempfile::tempdir().unwrap();
             let runtime_dir = root.path().join("r");
-            let place = Place { state_dir: root.path().join("s"), runtime_dir: runtime_dir.clone(), tcp: false };
+            let place = Place {
+                state_dir: root.path().join("s"),
+                runtime_dir: runtime_dir.clone(),
+                tcp: false,
+                allow_root: false,
+            };
             let sidecar = Sidecar { container_name: "c1".into(), runtime_dir, ..Sidecar::default() };
             let directory = sidecar.container_runtime_dir();
             std::fs::create_dir_all(&directory).unwrap();
@@ -296,7 +306,12 @@ mod tests {
     #[test]
     fn the_log_explains_the_silence() {
         let root = tempfile::tempdir().unwrap();
-        let place = Place { state_dir: root.path().join("s"), runtime_dir: root.path().join("r"), tcp: false };
+        let place = Place {
+            state_dir: root.path().join("s"),
+            runtime_dir: root.path().join("r"),
+            tcp: false,
+            allow_root: false,
+        };
         let logs = place.state_dir.join("logs");
         std::fs::create_dir_all(&logs).unwrap();
         std::fs::write(logs.join("hook.log"), "old\ncannot bind\n\n").unwrap();

@@ -205,7 +205,12 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let root = tempfile::tempdir().unwrap();
-            let place = Place { state_dir: root.path().join("s"), runtime_dir: root.path().join("r"), tcp: false };
+            let place = Place {
+                state_dir: root.path().join("s"),
+                runtime_dir: root.path().join("r"),
+                tcp: false,
+                allow_root: false,
+            };
             Self { place, podman: Podman::at("/nonexistent/podman"), _root: root }
         }
 

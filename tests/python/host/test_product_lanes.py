@@ -27,7 +27,7 @@ try:
     told["after podman's own restart"] = health("lane-life")
     told["started"] = (ROOT / "w/log").read_text().split()
 finally:
-    told["removed"] = [result.removed for result in box.stop(["lane-life"])]
+    told["removal"] = removal(box, "lane-life")
     told["none left"] = until(lambda: not supervisors(), 5)
     told["cleaned"] = launch.cleanup("lane-life", cfg=cfg)
 told["files"] = sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*lane-life*"))
@@ -69,7 +69,7 @@ def test_life_of_a_container_that_the_product_launched(site: ProductSite) -> Non
         "answers again": 200,
         "after podman's own restart": 200,
         "started": ["started"] * 3,
-        "removed": [True],
+        "removal": [None],
         "none left": True,
         "cleaned": True,
         "files": [],
@@ -92,6 +92,49 @@ tell({"why": why, "ran": (ROOT / "w/ran").exists(), "container": state, "left": 
     )
     assert "cannot read the route table" in told.pop("why")
     assert told == {"ran": False, "container": 125, "left": False, "supervisors": []}
+
+
+# holds: root-is-refused
+# holds: root-has-a-user-namespace
+def test_root_is_refused_and_else_its_containers_have_ids_of_their_own(rootful_site: ProductSite) -> None:
+    told = rootful_site.tell(
+        """
+set_up()
+import dataclasses
+told = {}
+made, spec = supervised("lane-refused", "true")
+try: Sandbox(dataclasses.replace(cfg, allow_root=False)).run(spec)
+except SystemExit as error: told["why"] = str(error)
+launch.cleanup("lane-refused", cfg=cfg)
+told["refused"] = podman("container", "inspect", "lane-refused").returncode
+box = Sandbox(cfg)
+leave = "for place in /workspace /run/terok; do cp /bin/busybox $place/left; chmod 4755 $place/left; done; cat /proc/self/uid_map; echo ready; exec sleep 300"
+made, spec = supervised("lane-root", "sh", "-c", leave)
+try:
+    box.run(spec)
+    told["answers"] = health("lane-root")
+    told["ready"] = until(lambda: "ready" in podman("logs", "lane-root").stdout)
+    told["map"] = podman("logs", "lane-root").stdout.split()[:3]
+    left = [(ROOT / "w/left").stat(), (made.container_runtime_dir / "left").stat()]
+    told["left"] = [(file.st_uid, file.st_gid, oct(file.st_mode & 0o7777)) for file in left]
+    told["socket"] = (made.container_runtime_dir / "vault.sock").stat().st_uid
+finally: box.stop(["lane-root"]); launch.cleanup("lane-root", cfg=cfg)
+told["left of it"] = [str(path) for path in ROOT.rglob("*lane-r*")]
+tell(told)
+"""
+    )
+    why = told.pop("why")
+    assert "as root of this host" in why and "TEROK_ALLOW_ROOT=1" in why and "--allow-root" in why
+    first = 0x7F000000
+    assert told == {
+        "refused": 125,
+        "answers": 200,
+        "ready": True,
+        "map": ["0", str(first), "65536"],
+        "left": [[first, first, "0o4755"]] * 2,
+        "socket": first,
+        "left of it": [],
+    }
 
 
 # holds: tcp-mode-own-ports-only

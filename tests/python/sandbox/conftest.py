@@ -22,4 +22,5 @@ def cfg(tmp_path: Path) -> SandboxConfig:
         config_dir=tmp_path / "c",
         vault_dir=tmp_path / "v",
         services_mode="socket",
+        allow_root=True,
     )

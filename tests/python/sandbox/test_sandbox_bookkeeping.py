@@ -197,7 +197,7 @@ import os, signal, sys
 from pathlib import Path
 from terok_sandbox import RunSpec, Sandbox, SandboxConfig, launch
 root, step = Path(sys.argv[1]), sys.argv[2]
-cfg = SandboxConfig(state_dir=root / "s", runtime_dir=root / "r", vault_dir=root / "v", services_mode="socket")
+cfg = SandboxConfig(state_dir=root / "s", runtime_dir=root / "r", vault_dir=root / "v", services_mode="socket", allow_root=True)
 def at(name):
     if name == step: os.kill(os.getpid(), signal.SIGKILL)
 with launch.guarded("c1", cfg=cfg):

@@ -21,7 +21,10 @@ from terok_sandbox import (
     VolumeSpec,
 )
 
-USERNS = ["--userns=keep-id:uid=1000,gid=1000"] if os.geteuid() else []
+RANGE = "0:2130706432:65536"
+"""The ids of containers of root."""
+USERNS = ["--userns=keep-id:uid=1000,gid=1000"] if os.geteuid() else ["--uidmap", RANGE, "--gidmap", RANGE]
+OWNED = "" if os.geteuid() else ",U"
 NETWORK = ["--network", "private" if os.geteuid() else "bridge"]
 CAPS = [*NETWORK, "--cap-drop", "NET_ADMIN", "--cap-drop", "NET_RAW"]
 
@@ -64,14 +67,14 @@ BEFORE_VOLUMES = [
     "-e", "NVIDIA_VISIBLE_DEVICES=all", "-e", "NVIDIA_DRIVER_CAPABILITIES=all",
     "--memory", "4g", "--cpus", "2", "-p", "127.0.0.1:1:2",
 ]  # fmt: skip
-AFTER = ["-v", "/h/rt:/run/terok:z", "-e", "A=1", "-e", "API_TOKEN", "--name", "c1", "--hostname", "hn"]
+AFTER = ["-v", f"/h/rt:/run/terok:z{OWNED}", "-e", "A=1", "-e", "API_TOKEN", "--name", "c1", "--hostname", "hn"]
 END = ["-w", "/workspace", "--pull=never", IMAGE_ID, "bash", "-lc", "x y"]
 
 
 class TestArgv:
     def test_everything(self, podman: FakePodman, cfg: SandboxConfig, capsys: pytest.CaptureFixture[str]) -> None:
         Sandbox(cfg).run(spec(**FULL))
-        assert podman.calls == [["run", "-d", *BEFORE_VOLUMES, "-v", "/h/a:/workspace:Z", *AFTER, *END]]
+        assert podman.calls == [["run", "-d", *BEFORE_VOLUMES, "-v", f"/h/a:/workspace:Z{OWNED}", *AFTER, *END]]
         assert "API_TOKEN=s3cret" in podman.env
         shown, told = capsys.readouterr()
         assert shown.startswith("$ podman run -d ") and shown.rstrip().endswith("img:1 bash -lc 'x y'")

@@ -18,7 +18,10 @@ from terok_sandbox.vault.store.db import CredentialDB
 from terok_sandbox.vault.store.encryption import NoPassphraseError
 
 BRIDGES = "/usr/local/share/terok-sandbox/bridges"
-USERNS = [] if os.geteuid() == 0 else ["--userns=keep-id:uid=1000,gid=1000"]
+RANGE = "0:2130706432:65536"
+ROOT = os.geteuid() == 0
+USERNS = ["--uidmap", RANGE, "--gidmap", RANGE] if ROOT else ["--userns=keep-id:uid=1000,gid=1000"]
+OWNED = ",U" if ROOT else ""
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +74,7 @@ def test_options_in_socket_mode(cfg: SandboxConfig) -> None:
     (ssh,) = tokens(cfg)
     told = sidecar(cfg)
     assert args == [
-        *("--network", "private" if USERNS else "bridge"),
+        *("--network", "bridge" if ROOT else "private"),
         *("--cap-drop", "NET_ADMIN", "--cap-drop", "NET_RAW"),
         *USERNS,
         *_lib.sandbox_explicit_args(),
@@ -79,7 +82,7 @@ def test_options_in_socket_mode(cfg: SandboxConfig) -> None:
         "-v",
         f"{cfg.state_dir}/bridges:{BRIDGES}:z,ro",
         "-v",
-        f"{cfg.runtime_dir}/run/c1:/run/terok:z",
+        f"{cfg.runtime_dir}/run/c1:/run/terok:z{OWNED}",
         "-e",
         "TEROK_VAULT_LOOPBACK_PORT=9419",
         "-e",

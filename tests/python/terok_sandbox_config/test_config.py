@@ -23,7 +23,15 @@ FIELDS = [
     "credentials_passphrase_command",
     "services_mode",
     "experimental",
+    "allow_root",
 ]
+
+
+def test_root_is_asked_for_by_a_variable(home, monkeypatch):
+    assert [SandboxConfig().allow_root] == [False]
+    for value, allowed in (("1", True), ("yes", False), ("", False)):
+        monkeypatch.setenv("TEROK_ALLOW_ROOT", value)
+        assert SandboxConfig().allow_root is allowed
 
 
 def test_defaults(home):
