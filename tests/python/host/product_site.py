@@ -118,6 +118,8 @@ class ProductSite:
             "TEROK_SANDBOX_RUNTIME_DIR": f"{folder}/r",
             "TEROK_PORT_REGISTRY_DIR": f"{folder}/ports",
             "TEROK_CONFIG_FILE": f"{folder}/config.yml",
+            # The scripts keep their workspace beside the state.
+            "TEROK_ALLOW_DANGEROUS_MOUNTS": f"{folder}/s/w",
         }
         if self.lane.rootless:
             settings["XDG_CONFIG_HOME"] = f"{folder}/config"
