@@ -62,18 +62,18 @@ class Launches:
 
     def learn(self) -> None:
         """Launch once and keep the description that podman's arguments are rendered from."""
-        execute, name = _lib.sandbox_execute, self.name()
+        prepare, name = _lib.sandbox_prepare, self.name()
 
-        def note(place: object, data: dict[str, Any], verb: str, network: list[str]) -> str:
+        def note(place: object, data: dict[str, Any], verb: str, network: list[str]) -> object:
             self.data, self.network = data, network
-            return execute(place, data, verb, network)
+            return prepare(place, data, verb, network)
 
-        _lib.sandbox_execute = note
+        _lib.sandbox_prepare = note
         try:
             with quiet():
                 self.ours(name)
         finally:
-            _lib.sandbox_execute = execute
+            _lib.sandbox_prepare = prepare
         remove()
 
     def prepared(self, name: str) -> list[str]:
@@ -85,7 +85,7 @@ class Launches:
         volumes[-1]["host_path"] = str(resources.container_runtime_dir)
         data = self.data | {"container_name": name, "volumes": volumes}
         data["annotations"] = dict(self.data["annotations"]) | {"terok.sandbox.sidecar": str(sidecar)}
-        return [PODMAN, *_lib.sandbox_argv(_place(self.cfg), data, "run", self.network)["args"]]
+        return [PODMAN, *_lib.sandbox_prepare(_place(self.cfg), data, "run", self.network).args]
 
     def bare(self, name: str) -> float:
         """Milliseconds of one bare launch."""

@@ -273,13 +273,13 @@ class Sandbox:
         network = self.pre_start_args(
             spec.container_name, spec.task_dir, runtime=spec.runtime, loopback_ports=spec.loopback_ports
         )
-        place = launch._place(self.config)
-        command = _native().sandbox_argv(place, data, verb, network)
-        for warning in command["warnings"]:
+        prepared = _native().sandbox_prepare(launch._place(self.config), data, verb, network)
+        prepared.preflight()
+        for warning in prepared.warnings:
             print(f"Warning: {warning}", file=sys.stderr, flush=True)
-        print(f"$ {command['shown']}", flush=True)
+        print(f"$ {prepared.shown}", flush=True)
         _fire(hooks, "pre_start")
-        _native().sandbox_execute(place, data, verb, network)
+        prepared.execute()
 
     def _run_sealed(self, spec: RunSpec, data: dict[str, object], hooks: LifecycleHooks | None) -> None:
         from subprocess import CalledProcessError

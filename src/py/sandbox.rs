@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use ::podman::Podman;
 use ::podman::command::Verb;
 use ::podman::explicit::Explicit;
+use ::podman::launchconf::Setting;
 use ::sandbox::argv::Context;
 use ::sandbox::journal::{self, Note, Token};
 use ::sandbox::launcher::{self, launcher};
@@ -179,44 +180,68 @@ fn sandbox_launcher<'py>(py: Python<'py>, place: &Bound<'py, PyAny>) -> PyResult
     convert::to_py(py, &told)
 }
 
-/// Judges a description and gives `args`, the line to be shown, `shown`, and what weakens the container, `warnings`.
-#[pyfunction]
-fn sandbox_argv<'py>(
-    py: Python<'py>,
-    place: &Bound<'py, PyAny>,
-    spec: &Bound<'py, PyAny>,
-    word: &str,
-    network: Vec<String>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let (place, spec): (Place, RunSpec) = (convert::from_py(place)?, convert::from_py(spec)?);
-    let spec = hostdir::check_spec(&place, spec).map_err(errors::to_py)?;
-    let context = context(&place, &spec, network).map_err(errors::to_py)?;
-    let rendered = ::sandbox::argv::argv(&spec, verb(word)?, &context).map_err(errors::to_py)?;
-    py.detach(|| execute::preflight(&place, &spec)).map_err(errors::to_py)?;
-    let (_, settings) = py.detach(|| launcher(&place, &Podman::new())).map_err(errors::to_py)?;
-    let mut words = vec!["podman".to_owned()];
-    words.extend(redact::redact_env_args(&rendered.args));
-    let shown = ::base::text::command_line(&words);
-    convert::to_py(
-        py,
-        &serde_json::json!({"args": rendered.args, "shown": shown, "warnings": launcher::warnings(&settings)}),
-    )
+/// A judged launch: what is shown of it, and the call of podman.
+#[pyclass(frozen, module = "terok_native._lib")]
+pub struct LaunchRef {
+    place: Place,
+    spec: RunSpec,
+    verb: Verb,
+    context: Context,
+    podman: Podman,
+    settings: Vec<Setting>,
 }
 
-/// Calls podman for a description; the container's full identifier.
+#[pymethods]
+impl LaunchRef {
+    /// Podman's arguments; the values of sensitive variables are not among them.
+    #[getter]
+    fn args(&self) -> PyResult<Vec<String>> {
+        Ok(::sandbox::argv::argv(&self.spec, self.verb, &self.context).map_err(errors::to_py)?.args)
+    }
+
+    /// The command line for the user.
+    #[getter]
+    fn shown(&self) -> PyResult<String> {
+        let mut words = vec!["podman".to_owned()];
+        words.extend(redact::redact_env_args(&self.args()?));
+        Ok(::base::text::command_line(&words))
+    }
+
+    /// Settings of the site that weaken the container, a sentence each.
+    #[getter]
+    fn warnings(&self) -> Vec<String> {
+        launcher::warnings(&self.settings)
+    }
+
+    /// Refuses an installation that cannot supervise the container.
+    fn preflight(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| execute::preflight(&self.place, &self.spec)).map_err(errors::to_py)
+    }
+
+    /// Calls podman; the container's full identifier.
+    fn execute(&self, py: Python<'_>) -> PyResult<String> {
+        let Self { place, spec, verb, context, podman, .. } = self;
+        watched(py, |watch| execute::execute(place, podman, spec, *verb, context, Some(watch)))
+    }
+}
+
+/// Judges a description once, for everything that a launch does with it.
 #[pyfunction]
-fn sandbox_execute(
+fn sandbox_prepare(
     py: Python<'_>,
     place: &Bound<'_, PyAny>,
     spec: &Bound<'_, PyAny>,
     word: &str,
     network: Vec<String>,
-) -> PyResult<String> {
-    let (place, spec, word): (Place, RunSpec, Verb) = (convert::from_py(place)?, convert::from_py(spec)?, verb(word)?);
-    let spec = hostdir::check_spec(&place, spec).map_err(errors::to_py)?;
-    let context = context(&place, &spec, network).map_err(errors::to_py)?;
-    let (podman, _) = py.detach(|| launcher(&place, &Podman::new())).map_err(errors::to_py)?;
-    watched(py, |watch| execute::execute(&place, &podman, &spec, word, &context, Some(watch)))
+) -> PyResult<LaunchRef> {
+    let (place, spec, verb): (Place, RunSpec, Verb) = (convert::from_py(place)?, convert::from_py(spec)?, verb(word)?);
+    let prepared = py.detach(|| {
+        let spec = hostdir::check_spec(&place, spec)?;
+        let context = context(&place, &spec, network)?;
+        let (podman, settings) = launcher(&place, &Podman::new())?;
+        Ok::<_, LaunchError>(LaunchRef { place, spec, verb, context, podman, settings })
+    });
+    prepared.map_err(errors::to_py)
 }
 
 /// Refuses an unacceptable description.
@@ -227,11 +252,11 @@ fn sandbox_check(place: &Bound<'_, PyAny>, spec: &Bound<'_, PyAny>) -> PyResult<
     hostdir::check_spec(&place, spec).map(drop).map_err(errors::to_py)
 }
 
-/// Refuses a host path that containers must not see; `allowed` are the caller's overrides.
+/// Refuses host paths that containers must not see; `allowed` are the caller's overrides.
 #[pyfunction]
-fn sandbox_check_host_path(place: &Bound<'_, PyAny>, path: PathBuf, allowed: Vec<PathBuf>) -> PyResult<()> {
+fn sandbox_check_host_paths(place: &Bound<'_, PyAny>, paths: Vec<PathBuf>, allowed: Vec<PathBuf>) -> PyResult<()> {
     let place: Place = convert::from_py(place)?;
-    hostdir::check_path(&place, &path, &allowed).map_err(errors::to_py)
+    hostdir::check_paths(&place, &paths, &allowed).map_err(errors::to_py)
 }
 
 /// Checks that podman would start the supervisor of this container.
@@ -331,10 +356,9 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(sandbox_user_args, m)?,
         wrap_pyfunction!(sandbox_seccomp_args, m)?,
         wrap_pyfunction!(sandbox_launcher, m)?,
-        wrap_pyfunction!(sandbox_argv, m)?,
-        wrap_pyfunction!(sandbox_execute, m)?,
+        wrap_pyfunction!(sandbox_prepare, m)?,
         wrap_pyfunction!(sandbox_check, m)?,
-        wrap_pyfunction!(sandbox_check_host_path, m)?,
+        wrap_pyfunction!(sandbox_check_host_paths, m)?,
         wrap_pyfunction!(sandbox_check_hooks, m)?,
         wrap_pyfunction!(sandbox_hand_over, m)?,
         wrap_pyfunction!(sandbox_prove_supervised, m)?,
@@ -348,5 +372,5 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     ] {
         m.add_function(function)?;
     }
-    Ok(())
+    m.add_class::<LaunchRef>()
 }

@@ -45,10 +45,11 @@ fn workspace_list(py: Python<'_>, state_dir: PathBuf) -> Vec<(String, bool)> {
     py.detach(|| store::list(&state_dir))
 }
 
-/// Removes the workspace of a container; does nothing without one.
+/// Removes the workspace of a container, with `run` only that of this run; does nothing without one.
 #[pyfunction]
-fn workspace_remove(py: Python<'_>, state_dir: PathBuf, container: &str) -> PyResult<()> {
-    raise(py.detach(|| store::remove(&state_dir, container)))
+#[pyo3(signature = (state_dir, container, run=None))]
+fn workspace_remove(py: Python<'_>, state_dir: PathBuf, container: &str, run: Option<&str>) -> PyResult<()> {
+    raise(py.detach(|| store::remove(&state_dir, container, run)))
 }
 
 /// Adds this room's functions to the extension module.

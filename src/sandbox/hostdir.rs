@@ -116,12 +116,16 @@ fn foreign_home(roots: &Roots, real: &Path) -> Option<PathBuf> {
     (owner != 0 && owner != base::user::effective_uid()).then_some(home)
 }
 
-/// Checks one host path before a launch is prepared; `allowed` are the caller's overrides.
+/// Checks host paths before a launch is prepared; `allowed` are the caller's overrides.
 ///
 /// # Errors
-/// [`LaunchError::DangerousMount`].
-pub fn check_path(place: &Place, path: &Path, allowed: &[PathBuf]) -> Result<(), LaunchError> {
-    judge_unless_allowed(&Roots::detect(place, None), path, &overrides(allowed)).map(drop)
+/// [`LaunchError::DangerousMount`] naming the first refused path.
+pub fn check_paths(place: &Place, paths: &[PathBuf], allowed: &[PathBuf]) -> Result<(), LaunchError> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let (roots, allowed) = (Roots::detect(place, None), overrides(allowed));
+    paths.iter().try_for_each(|path| judge_unless_allowed(&roots, path, &allowed).map(drop))
 }
 
 /// Checks all host paths of a launch; the description with the label that records its overrides.
@@ -151,7 +155,7 @@ pub fn check_spec(place: &Place, mut spec: RunSpec) -> Result<RunSpec, LaunchErr
 /// # Errors
 /// [`LaunchError::DangerousMount`] naming the first refused path.
 pub fn check_options(place: &Place, options: &[String]) -> Result<(), LaunchError> {
-    option_paths(options).iter().try_for_each(|path| check_path(place, path, &[]))
+    check_paths(place, &option_paths(options), &[])
 }
 
 /// True when the path is dangerous and an override names it.

@@ -43,17 +43,22 @@ pub fn hold(dir: &Path) -> Result<Lock, WorkspaceError> {
     Lock::acquire(&path, PATIENCE).map_err(io("lock", &path))
 }
 
-/// Removes a workspace, brought back or not, and the empty mount point that was made for it. Does nothing without one.
+/// Removes a workspace, brought back or not, and the empty mount point that was made for it. With `run`, a workspace of
+/// another run stays: a later launch under the same name owns it. Does nothing without a workspace.
 ///
 /// # Errors
 /// [`WorkspaceError::Name`], [`WorkspaceError::Io`].
-pub fn remove(state_dir: &Path, container: &str) -> Result<(), WorkspaceError> {
+pub fn remove(state_dir: &Path, container: &str, run: Option<&str>) -> Result<(), WorkspaceError> {
     let dir = of(state_dir, container)?;
     if !dir.exists() {
         return Ok(());
     }
     let _lock = hold(&dir)?;
-    if let Some(record) = record::read(&dir).filter(|record| record.made_dot_git) {
+    let record = record::read(&dir);
+    if run.is_some_and(|run| record.as_ref().is_none_or(|record| record.run != run)) {
+        return Ok(());
+    }
+    if let Some(record) = record.filter(|record| record.made_dot_git) {
         // Only while it is empty: anything else in it is the user's by now.
         let _ = std::fs::remove_dir(record.folder.join(DOT_GIT));
     }

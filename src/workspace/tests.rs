@@ -111,7 +111,9 @@ fn commits_come_back_and_the_branch_follows() {
     site.work("repo", "c", "3\n");
     assert_eq!(site.bring().unwrap().forward, Some(Forward::Moved("main".into())), "a restarted container goes on");
     assert_eq!(site.git("repo", &["status", "--porcelain"]), "");
-    store::remove(&site.path("state"), "c1").unwrap();
+    store::remove(&site.path("state"), "c1", Some("another")).unwrap();
+    assert!(site.private().exists(), "the workspace of another run stays");
+    store::remove(&site.path("state"), "c1", Some("r1")).unwrap();
     assert!(!site.private().exists());
     site.git("repo", &["fsck", "--strict"]);
 }
@@ -282,7 +284,7 @@ fn a_directory_without_repository_gets_one_for_the_run() {
     assert!(site.path("repo/.git").is_dir());
     site.work("repo", "a", "1\n");
     assert!(site.bring().unwrap().unkept);
-    store::remove(&site.path("state"), "c1").unwrap();
+    store::remove(&site.path("state"), "c1", None).unwrap();
     assert!(!site.path("repo/.git").exists(), "the empty mount point is removed");
 }
 

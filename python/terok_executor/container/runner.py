@@ -356,10 +356,8 @@ class AgentRunner:
         """Refuse host directories that containers must not see, before anything is made; the launch checks again."""
         from terok_sandbox import launch
 
-        place = launch._place(self.sandbox.config)
-        for path in paths:
-            if path is not None:
-                launch._native().sandbox_check_host_path(place, Path(path).expanduser(), list(allowed))
+        given = [Path(path).expanduser() for path in paths if path is not None]
+        launch._native().sandbox_check_host_paths(launch._place(self.sandbox.config), given, list(allowed))
         repository = paths[0]
         if repository is not None:
             workspaces.check(repository)

@@ -6,7 +6,6 @@ The container never sees the user's own ``.git``. When it has ended, by whatever
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -83,16 +82,16 @@ def removed_on_failure(cfg: SandboxConfig, plan: RunPlan) -> Iterator[None]:
         yield
     except BaseException:
         # A container of this name that runs nevertheless is another launch's.
-        if plan.local_repo is not None and _owner(cfg, plan.container) == plan.run_id:
-            discard(cfg, plan.container)
+        if plan.local_repo is not None:
+            _remove(cfg, plan.container, plan.run_id)
         raise
 
 
-def discard(cfg: SandboxConfig, container: str) -> None:
-    """Remove what :func:`prepare` made, for a launch that failed."""
+def _remove(cfg: SandboxConfig, container: str, run: str | None = None) -> None:
+    """Remove what :func:`prepare` made; with *run*, only for this run."""
     from terok_native import _lib
 
-    _lib.workspace_remove(cfg.state_dir, container)
+    _lib.workspace_remove(cfg.state_dir, container, run)
 
 
 def bring_back(cfg: SandboxConfig, container: str) -> None:
@@ -110,7 +109,7 @@ def bring_back(cfg: SandboxConfig, container: str) -> None:
 def end(cfg: SandboxConfig, container: str) -> None:
     """Bring the commits of a removed container back, print what came, and remove its private git directory."""
     if container in _names(cfg) and _bring(cfg, container, sys.stdout):
-        discard(cfg, container)
+        _remove(cfg, container)
 
 
 def sweep(cfg: SandboxConfig) -> None:
@@ -134,7 +133,7 @@ def sweep(cfg: SandboxConfig) -> None:
         if state in _ALIVE or (state is not None and ended):
             continue
         if _bring(cfg, name, sys.stderr) and state is None:
-            discard(cfg, name)
+            _remove(cfg, name)
 
 
 def announce(plan: RunPlan) -> None:
@@ -142,15 +141,6 @@ def announce(plan: RunPlan) -> None:
     if plan.local_repo is not None:
         stop = command_line("terok-executor", "stop", plan.container)
         print(f"commits come back as branch `terok/{plan.run_id}` when the container ends; end it with: {stop}")
-
-
-def _owner(cfg: SandboxConfig, container: str) -> str:
-    """The run whose private git directory has this container's name; empty without one."""
-    try:
-        record = json.loads((cfg.state_dir / "workspaces" / container / "record.json").read_bytes())
-    except (OSError, ValueError):
-        return ""
-    return str(record.get("run", ""))
 
 
 def _names(cfg: SandboxConfig) -> set[str]:

@@ -161,7 +161,7 @@ sidecar = launch.write_sidecar("sb-sup", cfg=cfg, per_container=made)
 place = launch._place(cfg)
 from terok_sandbox.sandbox import _data
 def unchecked():
-    with launch.guarded("sb-sup", cfg=cfg): _lib.sandbox_execute(place, _data(supervised), "run", [])
+    with launch.guarded("sb-sup", cfg=cfg): _lib.sandbox_prepare(place, _data(supervised), "run", []).execute()
 told["proved"] = refusal(unchecked)
 told["state afterwards"] = box.runtime.container("sb-sup").state
 told["left afterwards"] = traces()
