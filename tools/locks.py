@@ -89,7 +89,7 @@ def drop_missing(packages: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def write_pip(lock: Lock, uv: Path) -> None:
-    # What pipx wants in the environment that it shares between programs belongs to the lock as well.
+    # The environment that pipx shares between programs has packages of its own; the lock holds them as well.
     wanted = [f"{name}=={version}" for name, version in lock.packages.items()] + ["pip", "setuptools", "wheel"]
     options = ["--universal", "--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
     done = subprocess.run(
@@ -100,7 +100,7 @@ def write_pip(lock: Lock, uv: Path) -> None:
 
 
 def faults(lock: Lock) -> list[str]:
-    """What is wrong with a lock file."""
+    """Return the faults of a lock file."""
     if not lock.path.is_file():
         return ["is missing"]
     text = lock.path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-//! What a child process may take of the machine: set between fork and exec, and inherited by everything that it starts.
+//! Limits of a child process, set between fork and exec and inherited by everything that it starts.
 
 use std::io;
 
@@ -19,7 +19,7 @@ impl Ceiling {
     /// Puts the calling process under the bounds. To be called between fork and exec: only system calls are made.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's.
     pub fn apply(&self) -> io::Result<()> {
         if self.memory.is_some() || self.file.is_some() {
             // A process that meets its bound leaves no core behind.

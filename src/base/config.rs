@@ -439,7 +439,7 @@ mod tests {
         let broken = fault("a: [\n").unwrap();
         assert!(broken.contains("etc/terok/config.yml") && !broken.contains("hint"), "{broken}");
         assert_eq!(fault(""), None);
-        // A directory is not readable as a file, whoever reads it.
+        // A directory is not readable as a file, not even for root.
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
         assert!(administrators_fault(Namespace { root: false }).unwrap().contains("cannot read"));

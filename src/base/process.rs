@@ -165,7 +165,7 @@ impl Run {
         self
     }
 
-    /// What the child, and everything that it starts, may take of the machine.
+    /// Limits of the child and of everything that it starts.
     pub fn ceiling(mut self, ceiling: Ceiling) -> Self {
         self.ceiling = ceiling;
         self

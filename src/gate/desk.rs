@@ -272,7 +272,7 @@ impl Desk {
         let (repository, places) = (self.repository.clone(), self.places.clone());
         Some(Box::new(move || {
             tokio::spawn(async move {
-                // What waits for a place here is not refused: it is over soon, and there is one of it for each push.
+                // A request that waits here is not refused: it ends soon, and each push has only one.
                 let place = places.wait(Work::Look, &repository).await;
                 keep::tidy(&repository, &head.changes, &place).await;
             });
@@ -322,7 +322,7 @@ impl Errand<'_> {
     }
 }
 
-/// What the beginning of a push is.
+/// Result of reading the beginning of a push.
 enum Reading {
     /// All of it, and the bytes that were read.
     Whole(Head, BytesMut),

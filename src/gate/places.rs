@@ -1,5 +1,5 @@
-//! Who is at work: how many requests git works on at the same time, how much memory it may have for each, and how many
-//! more requests wait.
+//! Limits git's work for one container: the number of requests at the same time, the memory for each, and the number of
+//! requests that wait.
 //!
 //! Invariants: every git process is bounded to its share by the kernel, and a request has at most [`FAMILY`] of them that
 //! are large at the same time; all shares that are given out stay within the sum for the gate, unless the upstream by
@@ -19,7 +19,7 @@ const FAMILY: u64 = 2;
 /// Shares into which the memory is divided.
 const SHARES: u64 = 4;
 
-/// What a request will make git do.
+/// The work of git for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
     /// A list, or one question about references: one process.

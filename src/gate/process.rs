@@ -46,7 +46,7 @@ const SETTINGS: [(&str, &str); 16] = [
     ("receive.hideRefs", "!refs/heads"),
     ("receive.hideRefs", "!refs/tags"),
     ("transfer.hideRefs", mirror::refs::PRIVATE),
-    // A partial clone asks for single objects later. Whoever knows the id of an object gets it, also of a hidden one.
+    // A partial clone asks for single objects later. A client that knows the id of an object gets it, also of a hidden one.
     ("uploadpack.allowFilter", "true"),
     ("uploadpack.allowAnySHA1InWant", "true"),
     // Other filters, and filters together, look at a directory again for each path that leads to it: without end where a
@@ -99,8 +99,8 @@ pub struct Process {
 /// How much git gives way to what else the host does.
 const COURTESY: i32 = 5;
 
-/// For a push that changes many references: each of them is not written through to the disk by itself. Whoever starts git
-/// so writes all through at once, before the client hears the end.
+/// For a push that changes many references: git does not write each of them to the disk by itself. A caller that
+/// starts git so writes all of them at once, before the client hears the end.
 pub const REFERENCES_LATER: &[(&str, &str)] = &[("core.fsync", "objects,derived-metadata,index")];
 
 /// Starts git in `repository`, in `place`, which it holds until it has ended. `protocol` is the version that the client

@@ -1,4 +1,4 @@
-//! What containers and upstreams push to make the host's git work without end: it is refused, and costs little.
+//! Attacks of containers and upstreams that make the host's git work without end: they are refused and cost little.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::cache;
 use crate::fault::MirrorError;
 use crate::stage::Stage;
 
-/// What git hears on its standard input, and its answer.
+/// Calls git with this standard input; its answer.
 fn ask(repository: &Path, words: &[&str], input: &str) -> String {
     let mut git = Command::new("git");
     git.arg("-C").arg(repository).args(["-c", "user.name=t", "-c", "user.email=t@localhost"]).args(words);

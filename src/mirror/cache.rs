@@ -74,7 +74,7 @@ fn build(mirror: &Path, young: &Path, source: &OsString) -> Result<(), MirrorErr
     update(mirror, young, source)
 }
 
-/// What the cache takes: the upstream's branches and tags, and nothing that containers pushed. The names that containers
+/// References that the cache takes: the upstream's branches and tags, and nothing that containers pushed. The names that containers
 /// are not offered (see [`crate::refs::offered`]) stay away as far as a pattern can say it.
 const SEED: &[&str] = &[
     "+refs/terok/upstream/heads/*:refs/remotes/origin/*",

@@ -1,4 +1,4 @@
-//! What a checkout would bring, counted before it begins: ten small objects can stand for 10^8 files.
+//! Counts the files of a checkout before it begins: ten small objects can stand for 10^8 files.
 //!
 //! Invariants: counting takes no more memory for more files, and ends at the bound.
 

@@ -62,7 +62,7 @@ pub enum MirrorError {
     TooMuch {
         /// The commit.
         commit: String,
-        /// What it has too much of, and the bound.
+        /// The exceeded bound, with its value.
         most: String,
     },
     /// A file or directory could not be handled.

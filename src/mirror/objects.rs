@@ -20,7 +20,7 @@ pub fn packed(repository: &Path) -> u64 {
     indices.filter_map(|path| in_index(&path)).sum()
 }
 
-/// What git needs to put a pack together: for each object of the repository, and besides.
+/// Memory that git needs to make a pack: for each object of the repository, and apart from these.
 const PER_OBJECT: u64 = 256;
 const BESIDES: u64 = 64 << 20;
 /// How much an upstream may grow after its mirror was made.

@@ -92,7 +92,7 @@ const PRIVATE: &[(&str, &str)] = &[
 /// Uids of people: those of services and of `nobody` are left out.
 const PEOPLE: std::ops::Range<u32> = 1000..65_534;
 
-/// What is protected on this host, and what of it a launch may have.
+/// The protected paths of this host, and the exceptions of a launch.
 #[derive(Debug, Clone, Default)]
 pub struct Roots {
     /// Protected paths.

@@ -43,7 +43,7 @@ const UNFINISHED: &[&str] =
 /// Names in the user's reflog.
 const IDENTITY: [(&str, &str); 2] = [("GIT_COMMITTER_NAME", "terok"), ("GIT_COMMITTER_EMAIL", "terok@localhost")];
 
-/// What happened to the branch that the user has checked out.
+/// Result for the branch that the user has checked out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Forward {
     /// It was moved to the container's commit.
@@ -63,7 +63,7 @@ pub struct Arrival {
     pub commits: Option<u64>,
 }
 
-/// What the end of a run brought.
+/// Commits and branches that the end of a run brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The user's directory.
@@ -74,7 +74,7 @@ pub struct Outcome {
     pub arrivals: Vec<Arrival>,
     /// Branches of the container beyond the limit.
     pub left_out: usize,
-    /// What happened to the user's branch.
+    /// Result for the user's branch.
     pub forward: Option<Forward>,
     /// Commits that stay in the container's repository, because the directory has none.
     pub unkept: bool,
@@ -254,7 +254,7 @@ fn forward(record: &Record, branch: &str, id: &str) -> Result<Forward, Workspace
 /// Makes the index for the new commit and leaves it in `index.lock`; `None` when staged changes are in the way.
 fn carried_index(git_dir: &Path, old: Option<&str>, new: &str) -> Result<Option<PathBuf>, WorkspaceError> {
     let (index, lock, young) = (git_dir.join("index"), git_dir.join("index.lock"), git_dir.join("index.terok"));
-    // The name by which git locks the index; whoever finds it waits or gives up.
+    // The name by which git locks the index: other git processes that find it give up.
     match fs::OpenOptions::new().write(true).create_new(true).open(&lock) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),

@@ -1,4 +1,4 @@
-//! What can go wrong with the private git directory of a container.
+//! Errors of the private git directory of a container.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,15 +21,15 @@ pub enum WorkspaceError {
     /// A name is not acceptable.
     #[error(transparent)]
     Name(#[from] base::ident::BadName),
-    /// What the container wrote exceeds a limit.
+    /// The container's repository exceeds a limit.
     #[error("cannot bring commits back: {what} exceeds {limit}")]
     TooLarge {
-        /// What there is too much of.
+        /// The limited quantity.
         what: &'static str,
         /// The limit with its unit.
         limit: String,
     },
-    /// What the container wrote is no repository.
+    /// The container's repository is damaged.
     #[error("cannot bring commits back: {0}")]
     Malformed(String),
     /// Git refused.

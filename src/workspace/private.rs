@@ -33,7 +33,7 @@ const FILES: &[&str] = &["MERGE_HEAD", "MERGE_MODE", "MERGE_MSG", "CHERRY_PICK_H
 /// Files of the common git directory that are copied when they exist.
 const COMMON_FILES: &[&str] = &["shallow", "info/attributes", "info/exclude", "info/sparse-checkout"];
 
-/// What a workspace is made for.
+/// A request for a workspace.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// State directory of the sandbox.

@@ -20,7 +20,7 @@ pub struct Record {
     pub run: String,
     /// The user's directory.
     pub folder: PathBuf,
-    /// What its `.git` was.
+    /// Kind of its `.git` at the start.
     pub kind: Kind,
     /// The user's git directory.
     pub git_dir: PathBuf,

@@ -23,7 +23,7 @@ const MAX_REF: u64 = 4096;
 /// Branch names, without `refs/heads/`, and their commits.
 pub type Branches = BTreeMap<String, String>;
 
-/// What `HEAD` stands for.
+/// Target of `HEAD`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Head {
     /// A branch, without `refs/heads/`.

@@ -42,7 +42,7 @@ struct Finding {
     what: String,
 }
 
-/// What a scan found.
+/// Findings of a scan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Findings {
     /// Findings in the order of their paths.

@@ -17,7 +17,7 @@ const MAX_ALTERNATES: usize = 16;
 /// Name of the entry that git looks for.
 pub const DOT_GIT: &str = ".git";
 
-/// What `.git` is in the user's directory.
+/// Kind of `.git` in the user's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -34,7 +34,7 @@ pub enum Kind {
 pub struct Source {
     /// The directory, links resolved.
     pub folder: PathBuf,
-    /// What its `.git` is.
+    /// Kind of its `.git`.
     pub kind: Kind,
     /// The git directory with `HEAD` and index; the folder's `.git` when there is no repository.
     pub git_dir: PathBuf,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::faults::push_head;
 use crate::stage::Stage;
 
-/// What the git processes of one container may have on the host, in KiB.
+/// Most memory of the git processes of one container on the host, in KiB.
 const CEILING: u64 = 512 * 1024;
 const MIB: usize = 1 << 20;
 

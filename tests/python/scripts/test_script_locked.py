@@ -1,4 +1,4 @@
-"""What an image build takes from npm and PyPI is what the lock files say, against a registry that lies."""
+"""An image build takes from npm and PyPI what the lock files name, against a registry that lies."""
 
 from __future__ import annotations
 

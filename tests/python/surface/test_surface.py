@@ -27,7 +27,7 @@ def parameters(owner: object) -> list[list[str]] | None:
 
 
 def extends(found: list[list[str]] | None, expected: list[list[str]] | None) -> bool:
-    """Whether the parameters are the expected ones, apart from later keywords with a default."""
+    """Return true for the expected parameters, apart from later keywords with a default."""
     if found is None or expected is None:
         return found == expected
     later = [row for row in found if row not in expected]
