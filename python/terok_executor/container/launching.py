@@ -120,10 +120,10 @@ def _refresh_routes(cfg: SandboxConfig) -> None:
 
     The table is everybody's, so neither a caller's own roster nor one that this process read long ago decides it.
     """
-    from terok_executor.roster import load_roster
+    from terok_executor.roster.loader import refresh_vault_routes
 
     try:
-        load_roster().ensure_vault_routes(cfg=cfg)
+        refresh_vault_routes(cfg)
     except OSError as error:
         print(f"Warning [vault]: the broker's routes could not be renewed: {error}", file=sys.stderr)
 

@@ -185,13 +185,7 @@ class AgentRoster:
 
         A file that says so already is left as it is.
         """
-        from terok_native import _lib
-
-        from terok_executor.integrations import sandbox as catalogue
-
-        path = Path((cfg or catalogue.SandboxConfig()).routes_path)
-        _lib.agents_write_private(path, self.generate_routes_json() + "\n", only_if_changed=True)
-        return path
+        return _write_routes(cfg, self.generate_routes_json() + "\n")
 
     def collect_all_auto_approve_env(self) -> dict[str, str]:
         """Return the auto-approve variables of all agents; ``ValueError`` when two disagree."""
@@ -236,6 +230,24 @@ def _found(table: dict[str, Any], name: str, complaint: str) -> Any:
 def load_roster() -> AgentRoster:
     """Load bundled and user files; ``ValueError`` names file, agent and key of an entry that breaks the format."""
     return _load(strict=True)
+
+
+def refresh_vault_routes(cfg: SandboxConfig | None = None) -> Path:
+    """Make ``cfg.routes_path`` hold the routes of the bundled and user files as they are now, and return the path."""
+    from terok_native import _lib
+
+    # The engine takes the mapping as it gave it; objects of the roster would be made only to be taken apart again.
+    return _write_routes(cfg, _lib.agents_routes_json(_read(strict=True)))
+
+
+def _write_routes(cfg: SandboxConfig | None, text: str) -> Path:
+    from terok_native import _lib
+
+    from terok_executor.integrations import sandbox as catalogue
+
+    path = Path((cfg or catalogue.SandboxConfig()).routes_path)
+    _lib.agents_write_private(path, text, only_if_changed=True)
+    return path
 
 
 def _load(*, strict: bool) -> AgentRoster:

@@ -17,7 +17,7 @@ from terok_executor.container.build import BuildError
 from terok_executor.container.context import GateGrant, LaunchContext, TokenBinding
 from terok_executor.container.env import ContainerEnvResult, assemble_container_env
 from terok_executor.credentials import auth
-from terok_executor.roster import AgentRoster, load_roster
+from terok_executor.roster import load_roster
 from terok_sandbox import PerContainerResources, SandboxConfig, VolumeSpec
 from test_env import private_host, spec  # noqa: F401
 
@@ -157,6 +157,6 @@ def test_routes_follow_the_roster_on_disk_at_every_launch(tmp_path, cfg: Sandbox
     def refused(*_args: object, **_options: object) -> None:
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(AgentRoster, "ensure_vault_routes", refused)
+    monkeypatch.setattr("terok_executor.roster.loader._write_routes", refused)
     launching._refresh_routes(cfg)
     assert "Warning [vault]" in capfd.readouterr().err and os.path.exists(path)

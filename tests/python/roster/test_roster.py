@@ -146,6 +146,9 @@ def test_listing_uses_the_merged_kind(user_dir):
 def test_routes_file(user_dir, tmp_path):
     path = tmp_path / "vault" / "routes.json"
     written = load_roster().ensure_vault_routes(SimpleNamespace(routes_path=path))
+    text = path.read_text()
+    path.write_text("{}")
+    assert loader.refresh_vault_routes(SimpleNamespace(routes_path=path)) == written and path.read_text() == text
     assert written == path and stat.S_IMODE(path.stat().st_mode) == 0o600
     routes = json.loads(path.read_text())
     assert len(routes) == 10 and path.read_text().endswith("}\n")
